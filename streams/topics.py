@@ -1,0 +1,97 @@
+"""Names and settings of every topic (design.md 2): one table that `topics apply` and `doctor` read."""
+
+import re
+from dataclasses import dataclass, field
+
+TENANT_ID = re.compile(r"[a-z0-9](-?[a-z0-9])*")
+TENANT_ID_CHARACTERS_MAX = 100
+
+DAY_MS = 86_400_000
+RAW_MESSAGE_BYTES_MAX = 1_048_588
+# A tenant record is a raw record plus our headers: room for them, or a record that fitted raw
+# would stop its tenant.
+TENANT_MESSAGE_BYTES_MAX = RAW_MESSAGE_BYTES_MAX + 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must look like; `config` is what is set on the topic itself."""
+
+    name: str
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """Topic names under one prefix."""
+
+    prefix: str = "midgate"
+
+    @property
+    def raw(self) -> str:
+        return f"{self.prefix}.raw"
+
+    @property
+    def authorization(self) -> str:
+        return f"{self.prefix}.authorization"
+
+    @property
+    def ledger(self) -> str:
+        return f"{self.prefix}.ledger"
+
+    @property
+    def files(self) -> str:
+        return f"{self.prefix}.files"
+
+    @property
+    def quarantine(self) -> str:
+        return f"{self.prefix}.quarantine"
+
+    def tenant(self, tenant_id: str) -> str:
+        return f"{self.prefix}.tenant.{tenant_id}"
+
+
+def is_tenant_id(text: str) -> bool:
+    """True for an id that is no prefix of another up to a separator."""
+    return len(text) <= TENANT_ID_CHARACTERS_MAX and TENANT_ID.fullmatch(text) is not None
+
+
+def system_topics(
+    names: TopicNames, partitions: int, audit_retention_ms: int = 35 * DAY_MS
+) -> list[TopicSpec]:
+    """Every topic that `topics apply` makes; `partitions` is P."""
+    delete = {"cleanup.policy": "delete", "retention.ms": str(audit_retention_ms)}
+    compact = {"cleanup.policy": "compact"}
+    return [
+        TopicSpec(
+            names.raw, partitions, {**delete, "max.message.bytes": str(RAW_MESSAGE_BYTES_MAX)}
+        ),
+        TopicSpec(names.authorization, 1, {**compact, "message.timestamp.type": "LogAppendTime"}),
+        TopicSpec(names.ledger, partitions, delete),
+        TopicSpec(names.files, 1, compact),
+        TopicSpec(
+            names.quarantine,
+            partitions,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": str(30 * DAY_MS),
+                "max.message.bytes": str(TENANT_MESSAGE_BYTES_MAX),
+            },
+        ),
+    ]
+
+
+def tenant_topic(
+    names: TopicNames, tenant_id: str, partitions: int = 1, retention_ms: int = 7 * DAY_MS
+) -> TopicSpec:
+    """The topic of one tenant; partitions is n and divides P."""
+    return TopicSpec(
+        names.tenant(tenant_id),
+        partitions,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(retention_ms),
+            "max.message.bytes": str(TENANT_MESSAGE_BYTES_MAX),
+        },
+    )
