@@ -1,4 +1,4 @@
-"""Names and settings of every topic (design.md 2): one table that `topics apply` and `doctor` read."""
+"""Names and settings of every topic: the one table that `topics apply` and `doctor` read."""
 
 import re
 from dataclasses import dataclass, field
