@@ -1,4 +1,4 @@
-"""The files for containers hold without Docker: compose schema, Dockerfile lint, what they promise."""
+"""Container files hold without Docker: compose schema, Dockerfile lint, what they promise."""
 
 import re
 import subprocess
