@@ -14,7 +14,9 @@ from aiokafka.helpers import create_ssl_context
 from streams.errors import BrokerUnreachableError, ConfigurationError
 from streams.settings import KafkaSettings
 
-ADDRESS_HINT = "start a local broker with `midgate up`, or give the address by --bootstrap or MIDGATE_BOOTSTRAP"
+ADDRESS_HINT = (
+    "start a local broker with `midgate up`, or give an address by --bootstrap or MIDGATE_BOOTSTRAP"
+)
 
 
 def connection(kafka: KafkaSettings) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def consumer(
 
 
 def idempotent_producer(kafka: KafkaSettings, **options: Any) -> AIOKafkaProducer:
-    """A producer outside transactions: acks=all and idempotent, so a retry inside it never doubles."""
+    """A producer outside transactions: acks=all, idempotent: a retry inside it never doubles."""
     return AIOKafkaProducer(
         **connection(kafka), acks="all", enable_idempotence=True, retry_backoff_ms=20, **options
     )
