@@ -40,7 +40,6 @@ LOG_TAIL_BYTES = 64 * 1024
 # Kafka's last word when everything is up: listeners open, the node no longer fenced.
 READY = "Kafka Server started"
 PORT_TAKEN = "Address already in use"
-FOLDER_LOCKED = "Failed to acquire lock"
 
 
 class LocalKafka:
@@ -113,12 +112,10 @@ class LocalKafka:
             jars = fetch_jars(
                 cache_folder(self._environ), url=maven_url(self._environ), report=report
             )
-            for attempt in range(1, START_ATTEMPTS + 1):
-                started = self._start_once(java, jars, timeout_s)
-                if started:
-                    return self.bootstrap
-                if self._port is not None or attempt == START_ATTEMPTS:
-                    break
+            with self._claim() as claim:
+                for _ in range(START_ATTEMPTS if self._port is None else 1):
+                    if self._start_once(java, jars, claim, timeout_s):
+                        return self.bootstrap
             raise self._port_taken(self._port)
 
     def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
@@ -155,8 +152,8 @@ class LocalKafka:
         if self.running is not None:
             raise LocalKafkaError(f"a broker runs in {self.folder}", hint="stop it first")
         shutil.rmtree(self._data, ignore_errors=True)
-        for path in (self._pid_file, self._log_file, self._properties_file, self._lock_file):
-            path.unlink(missing_ok=True)
+        for name in ("kafka.pid", "kafka.log", "server.properties", "start.lock", "in_use.lock"):
+            (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # holds something that is not ours: stays
             self.folder.rmdir()
 
@@ -166,19 +163,17 @@ class LocalKafka:
             with self._log_file.open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
                 file.seek(max(since, end - LOG_TAIL_BYTES))
-                return file.read().decode("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
+                lines = file.read().decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return []
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.folder / "start.lock"
+        # Frames of Java stacks would push the one line that counts out of the tail.
+        return [line for line in lines if not line.startswith("\t")][-LOG_TAIL_LINES:]
 
     @contextlib.contextmanager
     def _locked_folder(self) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._lock_file.open("w")
+            lock = (self.folder / "start.lock").open("w")
         except OSError as error:
             raise LocalKafkaError(
                 f"the folder {self.folder} cannot be written: {error.strerror or error}",
@@ -188,6 +183,24 @@ class LocalKafka:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @contextlib.contextmanager
+    def _claim(self) -> Iterator[int]:
+        """A lock that the broker inherits and so holds as long as it lives, remembered or not.
+
+        Kafka's own lock is no protection: a second controller writes into the metadata log of the
+        first before it meets that lock.
+        """
+        with (self.folder / "in_use.lock").open("w") as claim:
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LocalKafkaError(
+                    f"a broker that nobody remembers (its pid file is gone) uses {self.folder}",
+                    hint=f"find it by `ps ax | grep {self._properties_file}` and stop it,"
+                    " or give another folder by --dir",
+                ) from error
+            yield claim.fileno()
+
     def _choose_ports(self) -> tuple[int, int]:
         last = process.read_pid_file(self._pid_file)
         port, controller_port = free_ports(2)
@@ -195,7 +208,7 @@ class LocalKafka:
             port = last.port
         return self._port or port, controller_port
 
-    def _start_once(self, java: Path, jars: list[Path], timeout_s: float) -> bool:
+    def _start_once(self, java: Path, jars: list[Path], claim: int, timeout_s: float) -> bool:
         """One attempt; False if a port was taken meanwhile."""
         port, controller_port = self._choose_ports()
         settings = server_properties(self._data, port, controller_port, self._extra)
@@ -213,6 +226,7 @@ class LocalKafka:
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
                     start_new_session=True,
+                    pass_fds=(claim,),
                 )
         except OSError as error:
             raise LocalKafkaError(
@@ -253,12 +267,7 @@ class LocalKafka:
     def _start_failed(self, what: str, since: int) -> LocalKafkaError:
         tail = self.log_tail(since)
         hint = f"its whole log is {self._log_file}"
-        if any(FOLDER_LOCKED in line for line in tail):
-            hint = (
-                f"a broker that nobody remembers still uses {self._data}: find it by"
-                f" `ps ax | grep {self._properties_file}` and stop it, or give another --dir"
-            )
-        elif any("OutOfMemory" in line or "not enough space" in line for line in tail):
+        if any("OutOfMemory" in line or "not enough space" in line for line in tail):
             hint = "give the machine more memory: the broker needs about 1 GB"
         lines = "\n".join(f"  {line}" for line in tail) or "  (its log is empty)"
         return LocalKafkaError(f"the broker in {self.folder} {what}:\n{lines}", hint=hint)
