@@ -1,0 +1,58 @@
+"""[core] How many input records a deliverer takes into its next transaction.
+
+Three bounds. The setting; halved after each failed attempt until one succeeds (a fenced or
+timed-out batch may be too long for whoever keeps fencing it); and bytes out, from what the last
+batches put out for a record. The last is an estimate: a batch that comes out larger all the same
+is cut after routing (`streams/deliverer.py`), so it costs time, never safety.
+"""
+
+# After a restricting change the next transaction is immediate and small, so that the old rights'
+# last batch is followed by an acknowledgement at once.
+URGENT_RECORDS_MAX = 1_000
+# Aim below the bound, as events are not all entitled alike.
+HEADROOM = 0.8
+# How much of a larger estimate survives one batch.
+DECAY = 0.9
+
+
+class BatchSize:
+    """Bounds of the next batch; units: records and bytes of keys, values and headers put out."""
+
+    def __init__(self, *, records_max: int, bytes_out_max: int) -> None:
+        assert records_max >= 1, "a batch holds at least one record"
+        assert bytes_out_max >= 1, "a batch puts out at least one byte"
+        self._records_max = records_max
+        self.bytes_out_max = bytes_out_max
+        self._halvings = 0
+        self._bytes_per_record = 0.0
+
+    def records(self, *, urgent: bool = False) -> int:
+        """The most records to take now; at least one."""
+        records = self._records_max >> self._halvings
+        if urgent:
+            records = min(records, URGENT_RECORDS_MAX)
+        if self._bytes_per_record > 0:
+            records = min(records, int(self.bytes_out_max * HEADROOM / self._bytes_per_record))
+        return max(records, 1)
+
+    def cut(self, records: int, bytes_out: int) -> int:
+        """How many of `records`, which put out too many bytes, to try instead; at least one."""
+        assert records > 1, "one record cannot be cut"
+        assert bytes_out > self.bytes_out_max, "only what is too large is cut"
+        fitting = int(records * HEADROOM * self.bytes_out_max / bytes_out)
+        return max(1, min(fitting, records // 2))
+
+    def failed(self) -> None:
+        """A batch failed: take half as many next time."""
+        if self._records_max >> self._halvings > 1:
+            self._halvings += 1
+
+    def committed(self, records: int, bytes_out: int) -> None:
+        """A batch was committed: full size again, and remember what a record puts out."""
+        self._halvings = 0
+        self.observed(records, bytes_out)
+
+    def observed(self, records: int, bytes_out: int) -> None:
+        """A routed batch's bytes, committed or cut: grow at once, shrink slowly."""
+        if records > 0:
+            self._bytes_per_record = max(bytes_out / records, self._bytes_per_record * DECAY)
