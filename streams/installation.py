@@ -1,0 +1,276 @@
+"""The first records of an installation: log id, layout, and a first offset for every partition.
+
+Shell. Everything else refuses an empty log and a missing offset, so that nobody ever guesses
+either. Two that run at once both succeed: the first accepted record wins, and offsets are
+committed under one transactional id, where the later one waits for the earlier.
+"""
+
+import asyncio
+import json
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas.codec import MalformedRecordError, UnknownFrameError, decode, encode
+from streams import clients
+from streams.errors import BrokerUnreachableError, ConfigurationError, WrongLogError
+from streams.settings import KafkaSettings, LayoutSettings
+from streams.topics_client import TopicChange, TopicsAdmin
+from streams.transactions import TransactionalProducer, TransactionFailedError
+
+RULE_VERSION = 1
+ACTOR = "topics apply"
+# A lost answer is followed by reading the log again; each round appends at most one record.
+ROUNDS_MAX = 5
+READ_TIMEOUT_S = 30.0
+COMMIT_ATTEMPTS_MAX = 5
+COMMIT_TRANSACTION_TIMEOUT_MS = 10_000
+FIRST_METADATA = json.dumps({"d": 0})
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What the log's first records say; None for what is not there yet."""
+
+    log_id: str | None
+    app_id: str | None = None
+    lanes: int = 0
+    partitions: int = 0
+
+
+async def begin_log(
+    kafka: KafkaSettings, layout: LayoutSettings, *, dry_run: bool, absent: bool
+) -> list[TopicChange]:
+    """Append log id and layout where the log lacks them; compare the layout in force with ours.
+
+    `absent`: the topic does not exist (a dry run before anything was made). Raises
+    ConfigurationError when another layout is in force, WrongLogError when the topic holds
+    something else than a log of ours.
+    """
+    topic = layout.topics.authorization
+    found = Foundation(None) if absent else await read_foundation(kafka, topic)
+    appended: set[str] = set()
+    if not dry_run:
+        for _ in range(ROUNDS_MAX):
+            missing = _next_record(found, layout)
+            if missing is None:
+                break
+            name, value, change_id = missing
+            await _append(kafka, topic, value, change_id)
+            found = await read_foundation(kafka, topic)
+            appended.add(name)
+        else:
+            raise WrongLogError(
+                f"{topic} does not show what was appended to it",
+                hint="a foreign transaction is open on it, or its first record is not ours:"
+                " nothing but Midgate may write there",
+            )
+    refuse_other_layout(found, layout)
+    shape = f"app id {layout.app_id}, {layout.partitions} partitions, {layout.lanes} lanes"
+    log_id = found.log_id or "a fresh one"
+    return [
+        TopicChange("log id", _action("log", found.log_id, appended), log_id),
+        TopicChange("layout", _action("layout", found.app_id, appended), shape),
+    ]
+
+
+def refuse_other_layout(found: Foundation, layout: LayoutSettings) -> None:
+    """Raise ConfigurationError when the layout in force is not the one of the settings."""
+    if found.app_id is None:
+        return
+    pairs = (
+        ("app id", "MIDGATE_APP_ID", found.app_id, layout.app_id),
+        ("number of partitions", "MIDGATE_PARTITIONS", found.partitions, layout.partitions),
+        ("number of lanes", "MIDGATE_LANES", found.lanes, layout.lanes),
+    )
+    for words, variable, in_force, ours in pairs:
+        if in_force != ours:
+            raise ConfigurationError(
+                f"the {words} in force under prefix {layout.prefix} is {in_force}, not {ours}",
+                hint=f"set {variable}={in_force}, or use another prefix",
+            )
+
+
+def _action(name: str, present: str | None, appended: set[str]) -> str:
+    return "append" if name in appended or present is None else "none"
+
+
+def _next_record(found: Foundation, layout: LayoutSettings) -> tuple[str, bytes, bytes] | None:
+    change_id = uuid.uuid4().bytes
+    if found.log_id is None:
+        body = encode("log_start", {"log_id": str(uuid.uuid4())})
+        return "log", _envelope(change_id, "LOG_START", "log", body), change_id
+    if found.app_id is None:
+        body = encode(
+            "layout",
+            {"app_id": layout.app_id, "lanes": layout.lanes, "partitions": layout.partitions},
+        )
+        return "layout", _envelope(change_id, "LAYOUT", "layout", body), change_id
+    return None
+
+
+def _envelope(change_id: bytes, kind: str, subject: str, body: bytes) -> bytes:
+    return encode(
+        "authorization_change",
+        {
+            "change_id": change_id,
+            "subject": subject,
+            "base": -1,
+            "kind": kind,
+            "rule_version": RULE_VERSION,
+            "restricting": False,
+            "import_id": None,
+            "actor": ACTOR,
+            "reason": "begin the installation",
+            "body": body,
+        },
+    )
+
+
+async def _append(kafka: KafkaSettings, topic: str, value: bytes, change_id: bytes) -> None:
+    """Append; an unknown outcome is no error here, as the log is read again afterwards."""
+    producer = clients.idempotent_producer(kafka)
+    await clients.start(producer, kafka)
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            await producer.send_and_wait(topic, value, key=change_id.hex().encode(), partition=0)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnreachableError(
+            f"nothing could be appended to {topic}: {error!r}",
+            hint="see whether the broker is healthy, then run it again",
+        ) from error
+    finally:
+        await producer.stop()
+
+
+async def read_foundation(kafka: KafkaSettings, topic: str) -> Foundation:
+    """Log id and layout as every follower takes them, read from the start of the log.
+
+    Raises WrongLogError when the first record is no LOG_START.
+    """
+    partition = TopicPartition(topic, 0)
+    consumer = clients.consumer(kafka)
+    await clients.start(consumer, kafka)
+    found = Foundation(None)
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            consumer.assign([partition])
+            end = (await consumer.end_offsets([partition]))[partition]
+            consumer.seek(partition, 0)
+            while found.app_id is None and await consumer.position(partition) < end:
+                batches = await consumer.getmany(partition, timeout_ms=500)
+                for record in batches.get(partition, []):
+                    found = _fold(found, record.offset, record.value, topic)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnreachableError(
+            f"{topic} could not be read: {error!r}",
+            hint="see whether the broker is healthy, then run it again",
+        ) from error
+    finally:
+        await consumer.stop()
+    return found
+
+
+def _fold(found: Foundation, offset: int, value: bytes | None, topic: str) -> Foundation:
+    change = _decoded(value, "authorization_change")
+    if found.log_id is None:
+        body = _decoded(change.get("body"), "log_start")
+        if offset != 0 or change.get("kind") != "LOG_START" or not body:
+            raise WrongLogError(
+                f"{topic} does not begin with a log id: it is no authorization log",
+                hint="use another prefix, or remove that topic if nobody needs it",
+            )
+        return Foundation(body["log_id"])
+    body = _decoded(change.get("body"), "layout")
+    if found.app_id is not None or not body or not _is_first_layout(change, body):
+        return found
+    return Foundation(found.log_id, body["app_id"], body["lanes"], body["partitions"])
+
+
+def _is_first_layout(change: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    return (
+        change["kind"] == "LAYOUT"
+        and change["subject"] == "layout"
+        and change["base"] == -1
+        and change["import_id"] is None
+        and change["rule_version"] == RULE_VERSION
+        and body["lanes"] >= 1
+        and body["partitions"] >= 1
+        and body["partitions"] % body["lanes"] == 0
+    )
+
+
+def _decoded(value: bytes | None, name: str) -> dict[str, Any]:
+    """The record if the bytes hold one of that name, else an empty mapping."""
+    try:
+        found, record = decode(value or b"")
+    except (UnknownFrameError, MalformedRecordError):
+        return {}
+    return record if found == name else {}
+
+
+async def commit_first_offsets(
+    kafka: KafkaSettings, layout: LayoutSettings, *, dry_run: bool, absent: bool
+) -> list[TopicChange]:
+    """Commit the log start of every raw partition that has no committed offset yet.
+
+    Why in a transaction: between reading "none" and committing, another run and then a worker
+    could commit; ours would send the worker back to the start. A transactional id fences the
+    other run, and opening it waits until that run's commit is settled.
+    """
+    raw, group = layout.topics.raw, layout.router_group
+    admin = TopicsAdmin(kafka)
+    everything = set(range(layout.partitions))
+    missing = everything
+    if not absent:
+        missing -= set(await asyncio.to_thread(admin.committed, group, raw, everything))
+    name = f"offsets of {group}"
+    if not missing:
+        return [TopicChange(name, "none", f"{len(everything)} partitions")]
+    change = TopicChange(name, "commit", f"first offset of {len(missing)} partitions")
+    if dry_run:
+        return [change]
+    for attempt in range(1, COMMIT_ATTEMPTS_MAX + 1):
+        try:
+            await _commit_missing(kafka, admin, layout, everything)
+            return [change]
+        except TransactionFailedError as error:
+            if attempt == COMMIT_ATTEMPTS_MAX:
+                raise BrokerUnreachableError(
+                    f"the first offsets of {group} could not be committed: {error}",
+                    hint="see whether the broker is healthy, then run it again",
+                ) from error
+            # Two that fence each other in step would never end.
+            await asyncio.sleep(attempt * random.uniform(0.1, 0.5))
+    raise AssertionError("unreachable")
+
+
+async def _commit_missing(
+    kafka: KafkaSettings, admin: TopicsAdmin, layout: LayoutSettings, everything: set[int]
+) -> None:
+    raw, group = layout.topics.raw, layout.router_group
+    producer = await TransactionalProducer.open(
+        kafka,
+        f"{layout.app_id}-apply",
+        transaction_timeout_ms=COMMIT_TRANSACTION_TIMEOUT_MS,
+        topics=[raw],
+    )
+    try:
+        done = await asyncio.to_thread(admin.committed, group, raw, everything)
+        starts = await asyncio.to_thread(admin.start_offsets, raw, everything - set(done))
+        if starts:
+            await producer.begin()
+            offsets = {
+                TopicPartition(raw, partition): OffsetAndMetadata(offset, FIRST_METADATA)
+                for partition, offset in starts.items()
+            }
+            await producer.send_offsets(offsets, group)
+            await producer.commit()
+    finally:
+        await producer.close()
