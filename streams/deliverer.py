@@ -1,0 +1,375 @@
+"""The one thing that may place records in a tenant topic: a registered transactional id.
+
+Start order: the only way into work, and the only way on after *any* failure, fence, time-out or
+unknown outcome. Nothing decided before is sent again; it is decided again.
+
+0. The group, asked after the failure and after some jitter, still gives us the input. Two owners
+   that do not ask fence each other in turn, and one sends again what the other did.
+1. The old producer's client is closed, its sender killed. A new producer is initialised with the
+   same id: this fences the old owner and settles its transaction.
+2. A transaction that holds only a nonce, under our acknowledgement key; then the committed
+   offsets are fetched until the nonce is seen. The raw offsets of that same answer count.
+3. The barrier is a write: the registration is appended to the authorization log, and nothing is
+   decided before our own follower has read this very nonce back, accepted.
+
+Each batch, on one immutable snapshot of the rights. Killed after the step? The next owner's start
+settles it, and in every case but 8 the batch is then decided again, from the committed offsets:
+
+1. Take the snapshot and its version v.               Killed: nothing is open.
+2. Begin.                                             Killed: nothing is open at the broker.
+3. Commit v, in the metadata of our acknowledgement   Killed: an empty transaction is open; it is
+   key, with the transaction. From here on the        aborted by the next start or the broker's
+   broker's time-out runs.                            time-out. The acknowledgement goes with it.
+4. Read the clock; the snapshot's own confirmation    Killed: as after 3.
+   must lie within the lease. Frozen before 3, this
+   check stops us; frozen after it, the broker does.
+5. Route in the pure core; then commit, with the      Killed: as after 3; offsets of an open
+   transaction, the raw offsets as far as was         transaction are not seen by anybody.
+   routed, with the clock reading.
+6. Send a batch per output partition, and the ledger  Killed: records of an open transaction are
+   entries.                                           not seen by `read_committed` readers.
+7. Await every batch; any error means no commit.      Killed: as after 6.
+8. Commit.                                            Killed: either all of it counts, and the
+                                                      next start reads offsets behind it, or none.
+9. Return; only now may the caller apply the batch's  Killed: committed; what the caller keeps in
+   changes to anything that a decision reads.         memory is read again at the next start.
+
+Raw offsets come in a second request, as only routing knows how far the batch goes within its
+bytes, and only step 4 knows the clock reading that later batches may not fall below. Both requests
+precede the records; the broker keeps the later one of a partition.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Generic
+
+from aiokafka import TopicPartition
+
+from streams.batch_size import BatchSize
+from streams.delivery import (
+    Delivered,
+    DelivererIdentity,
+    DeposedError,
+    FollowerOf,
+    MissingOffsetError,
+    RecordT,
+    Routed,
+    RoutedT,
+    Snapshot,
+    SnapshotT,
+    StartPoint,
+    Writer,
+    acknowledging,
+    ledger_records,
+    raw_offsets,
+    reached,
+    registration,
+    shows_nonce,
+    start_mark,
+    start_points,
+)
+from streams.errors import ChangeVoidError, LeaseExpiredError
+from streams.group_offsets import Offsets, await_offsets
+from streams.record_batches import send_records
+from streams.settings import KafkaSettings, RouterSettings
+from streams.transactions import TransactionalProducer, TransactionFailedError
+
+__all__ = [
+    "Delivered",
+    "Deliverer",
+    "DelivererIdentity",
+    "DeposedError",
+    "MissingOffsetError",
+    "StartPoint",
+]
+
+# Markers take milliseconds; a moving coordinator seconds.
+NONCE_S_MAX = 10.0
+# Append, read back, verdict. Includes a follower that is held up by a foreign transaction.
+REGISTER_S_MAX = 10.0
+ADD_TOPICS_S_MAX = 10.0
+# Before asking the group again after a failure: so that of two owners one asks first.
+RESTART_JITTER_S = (0.05, 0.5)
+
+
+class Deliverer(Generic[SnapshotT]):
+    """A transactional id at work. One task uses it: `start`, then `deliver` and `acknowledge`.
+
+    Any exception leaves it either as it was (`started` is true: the rights could not be used
+    just now) or in need of `start`.
+    """
+
+    def __init__(
+        self,
+        identity: DelivererIdentity,
+        *,
+        kafka: KafkaSettings,
+        router: RouterSettings,
+        follower: FollowerOf[SnapshotT],
+        writer: Writer,
+        still_owner: Callable[[], Awaitable[bool]],
+        tenant_topics: Callable[[], Iterable[str]],
+        clock_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.identity = identity
+        self.size = BatchSize(
+            records_max=router.batch_records_max, bytes_out_max=router.batch_bytes_out_max
+        )
+        self._kafka = kafka
+        self._router = router
+        self._follower = follower
+        self._writer = writer
+        self._still_owner = still_owner
+        self._tenant_topics = tenant_topics
+        self._clock_ms = clock_ms
+        self._monotonic = monotonic
+        self._producer: TransactionalProducer | None = None
+        self._started = False
+        self._failed_before = False
+        self._nonce = ""
+        self._next: dict[int, int] = {}
+        self._decided_at_ms = 0
+        self._topics_version = -1
+        self._topics_asked: set[str] = set()
+        self.acknowledged_version = -1
+
+    @property
+    def started(self) -> bool:
+        """Whether `deliver` and `acknowledge` may be called; otherwise only `start` leads on."""
+        return self._started
+
+    async def start(self) -> dict[int, StartPoint]:
+        """Run the start order once; answers where each input partition goes on.
+
+        The caller must drop what it fetched and seek there. Raises DeposedError (not ours),
+        ChangeVoidError (the log's layout has no place for us: stop), MissingOffsetError (stop),
+        or any MidgateError: try again. All steps are bounded.
+        """
+        await self.stop()
+        # Who cannot decide has no reason to fence anybody, or to append registrations.
+        self._check_following()
+        # Step 0: still ours, by an answer given after the failure.
+        if self._failed_before:
+            await asyncio.sleep(random.uniform(*RESTART_JITTER_S))
+        self._failed_before = True
+        if not await self._still_owner():
+            raise DeposedError(f"{self.identity.transactional_id} is not ours any more")
+        try:
+            # Step 1: a new producer; this fences the old owner.
+            producer = self._producer = await self._open()
+            registered_as = (producer.producer_id, producer.producer_epoch)
+            # Step 2: offsets from behind our own nonce.
+            nonce = uuid.uuid4().hex
+            offsets = await self._offsets_behind(nonce, producer)
+            points = start_points(self.identity, offsets)
+            # Step 3: the barrier is a write.
+            await self._register(nonce, registered_as)
+        except BaseException:
+            await self.stop()
+            raise
+        self._nonce = nonce
+        self._next = {partition: point.offset for partition, point in points.items()}
+        floors = [point.decided_at_ms for point in points.values()]
+        self._decided_at_ms = max(self._decided_at_ms, *floors)
+        self.acknowledged_version = -1
+        self._started = True
+        return points
+
+    async def stop(self) -> None:
+        """Close the producer, within about a second; what is open is for the next start."""
+        self._started = False
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.close()
+
+    async def deliver(
+        self,
+        records: Sequence[RecordT],
+        route: Callable[[Sequence[RecordT], SnapshotT, int], RoutedT],
+    ) -> Delivered[RoutedT]:
+        """Decide and place a prefix of `records` in one transaction; see the module's steps.
+
+        `records` are in order of offset within each partition and go on where the last batch
+        ended; `route(records, snapshot, decided_at_ms)` is pure and may be called again with
+        fewer. Returning means committed. The rest must be given again.
+        """
+        assert records, "an empty batch has nothing to deliver; acknowledge() instead"
+        producer = self._working()
+        # Step 1: the snapshot, and all that can be refused before anything is open.
+        snapshot = self._snapshot()
+        self._check_lease(snapshot)
+        try:
+            await self._learn_topics(producer, snapshot.version)
+            # Step 2.
+            await producer.begin()
+            # Step 3: from here on the broker's time-out runs.
+            await producer.send_offsets(self._ack(producer, snapshot), self.identity.group)
+            # Step 4: the clock, and the lease of this very snapshot.
+            decided_at_ms = max(self._decided_at_ms, self._clock_ms())
+            self._check_lease(snapshot)
+            # Step 5: route, and commit the raw offsets as far as was routed.
+            count, routed = self._route(records, route, snapshot, decided_at_ms)
+            after = reached(records[:count], self._next)
+            offsets = raw_offsets(self.identity, {**self._next, **after}, decided_at_ms)
+            await producer.send_offsets(offsets, self.identity.group)
+            # Step 6: outputs and ledger entries.
+            await self._send(producer, routed, snapshot, after, decided_at_ms)
+            # Steps 7 and 8: await every batch, commit.
+            await producer.commit()
+        except BaseException as error:
+            await self._lose(error)
+            raise
+        # Step 9.
+        self.size.committed(count, routed.bytes_out)
+        self._next.update(after)
+        self._decided_at_ms = decided_at_ms
+        self.acknowledged_version = snapshot.version
+        return Delivered(count, routed, snapshot.version, decided_at_ms)
+
+    async def acknowledge(self) -> int:
+        """Commit only the acknowledgement and the present offsets; answers the version.
+
+        For a deliverer without traffic: as soon as it sees a restricting change, and daily, as
+        committed offsets and transactional ids expire after 7 days.
+        """
+        producer = self._working()
+        snapshot = self._snapshot()
+        offsets = raw_offsets(self.identity, self._next, self._decided_at_ms)
+        try:
+            await producer.begin()
+            offsets.update(self._ack(producer, snapshot))
+            await producer.send_offsets(offsets, self.identity.group)
+            await producer.commit()
+        except BaseException as error:
+            await self._lose(error)
+            raise
+        self.acknowledged_version = snapshot.version
+        return snapshot.version
+
+    async def _lose(self, error: BaseException) -> None:
+        """After a failure: nothing more is sent, and the next batch is smaller."""
+        if isinstance(error, TransactionFailedError) and error.topic is None:
+            self.size.failed()
+        await self.stop()
+
+    def _working(self) -> TransactionalProducer:
+        assert self._started, "only start() leads here"
+        assert self._producer is not None, "a started deliverer has a producer"
+        return self._producer
+
+    def _snapshot(self) -> SnapshotT:
+        """The snapshot to decide on; refused when somebody registered our id after us."""
+        latest = self._follower.rights.deliverers.get(self.identity.transactional_id)
+        if latest is not None and latest.nonce != self._nonce:
+            self._started = False
+            raise DeposedError(
+                f"{self.identity.transactional_id} was registered by somebody else after us"
+            )
+        return self._follower.snapshot()
+
+    def _check_following(self) -> None:
+        problem = self._follower.problem
+        if problem is not None:
+            raise LeaseExpiredError(f"nothing may be decided: {problem}")
+
+    def _check_lease(self, snapshot: Snapshot) -> None:
+        self._check_following()
+        age_s = self._monotonic() - snapshot.confirmed_at
+        if not age_s <= self._follower.lease_max_s:
+            raise LeaseExpiredError(
+                f"the rights were confirmed {age_s:.1f} s ago, "
+                f"the lease is {self._follower.lease_max_s:g} s",
+                hint="look at the connection to the authorization log",
+            )
+
+    async def _open(self) -> TransactionalProducer:
+        names = self.identity.topics
+        wanted = set(self._tenant_topics())
+        self._topics_version, self._topics_asked = self._follower.version, wanted
+        return await TransactionalProducer.open(
+            self._kafka,
+            self.identity.transactional_id,
+            transaction_timeout_ms=self._router.transaction_timeout_ms,
+            retry_backoff_ms=self._router.retry_backoff_ms,
+            topics=wanted | {names.raw, names.ledger, names.quarantine},
+            compression="lz4",
+        )
+
+    async def _learn_topics(self, producer: TransactionalProducer, version: int) -> None:
+        """Learn the topics of tenants added since; one metadata request for all of them."""
+        if version == self._topics_version:
+            return
+        added = set(self._tenant_topics()) - self._topics_asked
+        if added:
+            async with asyncio.timeout(ADD_TOPICS_S_MAX):
+                await producer.add_topics(added)
+            self._topics_asked |= added
+        self._topics_version = version
+
+    async def _offsets_behind(self, nonce: str, producer: TransactionalProducer) -> Offsets:
+        identity = self.identity
+        await producer.begin()
+        mark = start_mark(identity, nonce, self._follower.version)
+        await producer.send_offsets(mark, identity.group)
+        await producer.commit()
+        inputs = [TopicPartition(identity.topics.raw, partition) for partition in identity.inputs]
+        return await await_offsets(
+            producer.client,
+            identity.group,
+            [identity.ack, *inputs],
+            lambda offsets: shows_nonce(identity, nonce, offsets),
+            timeout_s=NONCE_S_MAX,
+        )
+
+    async def _register(self, nonce: str, registered_as: tuple[int, int]) -> None:
+        identity = self.identity
+        change_id = uuid.uuid4().bytes
+        change = registration(identity, nonce, registered_as, change_id)
+        applied = await self._writer.append(change, change_id, timeout_s=REGISTER_S_MAX)
+        if applied.verdict != "accepted" or applied.body["nonce"] != nonce:
+            raise ChangeVoidError(
+                f"the registration of {identity.transactional_id} was not accepted: "
+                f"{applied.verdict}",
+                reason=applied.verdict,
+            )
+
+    def _ack(self, producer: TransactionalProducer, snapshot: Snapshot) -> Offsets:
+        present = (producer.producer_id, producer.producer_epoch)
+        return acknowledging(self.identity, self._nonce, present, snapshot)
+
+    def _route(
+        self,
+        records: Sequence[RecordT],
+        route: Callable[[Sequence[RecordT], SnapshotT, int], RoutedT],
+        snapshot: SnapshotT,
+        decided_at_ms: int,
+    ) -> tuple[int, RoutedT]:
+        """Route as many records as fit the bytes; at most one turn for each halving."""
+        count = min(len(records), self.size.records())
+        while True:
+            routed = route(records[:count], snapshot, decided_at_ms)
+            if routed.bytes_out <= self.size.bytes_out_max or count == 1:
+                return count, routed
+            self.size.observed(count, routed.bytes_out)
+            count = self.size.cut(count, routed.bytes_out)
+
+    async def _send(
+        self,
+        producer: TransactionalProducer,
+        routed: Routed,
+        snapshot: Snapshot,
+        after: Mapping[int, int],
+        decided_at_ms: int,
+    ) -> None:
+        names = self.identity.topics
+        for (topic, partition), out in routed.tenant.items():
+            await send_records(producer, topic, partition, out)
+        for partition, out in routed.quarantine.items():
+            await send_records(producer, names.quarantine, partition, out)
+        spans = {partition: (self._next[partition], end) for partition, end in after.items()}
+        entries = ledger_records(self.identity, self._nonce, snapshot, spans, decided_at_ms)
+        for partition, entry in entries.items():
+            await send_records(producer, names.ledger, partition, [entry])

@@ -1,0 +1,265 @@
+"""What a deliverer works with, and the values it writes; no connection, no clock.
+
+The protocols say how little a deliverer needs of the router's core, the follower and the writer,
+so that lanes, and any later deliverer, run through the same `streams/deliverer.py`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas.codec import encode
+from streams.acknowledgement import (
+    Acknowledgement,
+    StartNonce,
+    decode_acknowledgement,
+    decode_decided_at,
+    encode_acknowledgement,
+    encode_decided_at,
+    encode_start_nonce,
+)
+from streams.changes import build_change
+from streams.errors import MidgateError
+from streams.group_offsets import Offsets
+from streams.record_batches import OutRecord
+from streams.topics import TopicNames
+
+
+class DeposedError(MidgateError):
+    """Somebody else owns the input, or registered our id after us. Go back to the start order."""
+
+
+class MissingOffsetError(MidgateError):
+    """A raw partition has no committed offset; guessing one would lose or double events."""
+
+
+class Record(Protocol):
+    """An input record, as aiokafka's ConsumerRecord."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+class Routed(Protocol):
+    """What the pure core made of a batch."""
+
+    @property
+    def tenant(self) -> Mapping[tuple[str, int], Sequence[OutRecord]]: ...
+    @property
+    def quarantine(self) -> Mapping[int, Sequence[OutRecord]]: ...
+    @property
+    def bytes_out(self) -> int: ...
+
+
+class Snapshot(Protocol):
+    """An immutable index of the rights; `confirmed_at` is monotonic seconds."""
+
+    @property
+    def log_id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def confirmed_at(self) -> float: ...
+
+
+class Registrations(Protocol):
+    """The live state of the rights, as far as registrations go: by transactional id."""
+
+    @property
+    def deliverers(self) -> Mapping[str, Any]: ...
+
+
+SnapshotT_co = TypeVar("SnapshotT_co", bound=Snapshot, covariant=True)
+
+
+class FollowerOf(Protocol[SnapshotT_co]):
+    """What is needed of the follower of the authorization log."""
+
+    @property
+    def rights(self) -> Registrations: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def problem(self) -> str | None: ...
+    @property
+    def lease_max_s(self) -> float: ...
+    def snapshot(self) -> SnapshotT_co: ...
+
+
+class Writer(Protocol):
+    """Appends a change and returns our own follower's verdict on it."""
+
+    async def append(self, change: bytes, change_id: bytes, *, timeout_s: float) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelivererIdentity:
+    """Who a deliverer is: what its registration says, and where its input and offsets are."""
+
+    transactional_id: str
+    kind: str  # a symbol of the registration's DelivererKind
+    app_id: str
+    lane: int  # -1 when it is no lane
+    lanes: int
+    partitions: int  # P of the layout
+    inputs: tuple[int, ...]  # its raw partitions
+    group: str
+    ack: TopicPartition
+    topics: TopicNames
+    build: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartPoint:
+    """Where a raw partition goes on: the next offset, and when the last batch was decided."""
+
+    offset: int
+    decided_at_ms: int
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+RoutedT = TypeVar("RoutedT", bound=Routed)
+SnapshotT = TypeVar("SnapshotT", bound=Snapshot)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered(Generic[RoutedT]):
+    """A committed batch: the first `records` of what was given."""
+
+    records: int
+    routed: RoutedT
+    version: int
+    decided_at_ms: int
+
+
+def start_mark(identity: DelivererIdentity, nonce: str, version: int) -> Offsets:
+    """The acknowledgement key's offset in the first transaction of a start: only a nonce."""
+    mark = OffsetAndMetadata(max(version, 0), encode_start_nonce(nonce))
+    return {identity.ack: mark}
+
+
+def shows_nonce(identity: DelivererIdentity, nonce: str, offsets: Offsets) -> bool:
+    """Whether an answer about offsets is at least as young as our nonce."""
+    found = offsets.get(identity.ack)
+    return found is not None and decode_acknowledgement(found.metadata) == StartNonce(nonce)
+
+
+def start_points(identity: DelivererIdentity, offsets: Offsets) -> dict[int, StartPoint]:
+    """Where each input partition goes on. Raises MissingOffsetError, never guesses."""
+    points: dict[int, StartPoint] = {}
+    for partition in identity.inputs:
+        found = offsets.get(TopicPartition(identity.topics.raw, partition))
+        if found is None:
+            raise MissingOffsetError(
+                f"group {identity.group} has no committed offset for "
+                f"{identity.topics.raw}-{partition}",
+                hint="run `midgate topics apply`; if it had been run, find out why the "
+                "offset is gone before going on",
+            )
+        points[partition] = StartPoint(found.offset, decode_decided_at(found.metadata))
+    return points
+
+
+def registration(
+    identity: DelivererIdentity, nonce: str, producer: tuple[int, int], change_id: bytes
+) -> bytes:
+    """The change that registers one start; `producer` is id and epoch after initialisation."""
+    body = {
+        "nonce": nonce,
+        "transactional_id": identity.transactional_id,
+        "producer_id": producer[0],
+        "producer_epoch": producer[1],
+        "kind": identity.kind,
+        "app_id": identity.app_id,
+        "lane": identity.lane,
+        "lanes": identity.lanes,
+        "partitions": identity.partitions,
+        "ack_group": identity.group,
+        "ack_topic": identity.ack.topic,
+        "ack_partition": identity.ack.partition,
+        "build": identity.build,
+    }
+    return build_change(
+        "DELIVERER",
+        f"deliverer/{identity.transactional_id}",
+        body,
+        base=-1,
+        actor=identity.transactional_id,
+        reason="start",
+        change_id=change_id,
+        restricting=False,
+    )
+
+
+def acknowledging(
+    identity: DelivererIdentity, nonce: str, producer: tuple[int, int], snapshot: Snapshot
+) -> Offsets:
+    """The acknowledgement key's offset in a batch's transaction."""
+    metadata = encode_acknowledgement(
+        Acknowledgement(
+            log_id=snapshot.log_id,
+            version=snapshot.version,
+            registration=nonce,
+            producer_id=producer[0],
+            producer_epoch=producer[1],
+        )
+    )
+    return {identity.ack: OffsetAndMetadata(snapshot.version, metadata)}
+
+
+def raw_offsets(
+    identity: DelivererIdentity, positions: Mapping[int, int], decided_at_ms: int
+) -> Offsets:
+    """Offsets of all raw partitions of the deliverer, with the floor of later clock readings."""
+    metadata = encode_decided_at(decided_at_ms)
+    return {
+        TopicPartition(identity.topics.raw, partition): OffsetAndMetadata(offset, metadata)
+        for partition, offset in positions.items()
+    }
+
+
+def reached(records: Iterable[Record], positions: Mapping[int, int]) -> dict[int, int]:
+    """Next offset of each partition among `records`.
+
+    A foreign partition, or an offset below what was delivered, would double events. It cannot
+    happen after the caller's seek, and is checked all the same: nothing later would notice.
+    """
+    after: dict[int, int] = {}
+    for record in records:
+        partition, offset = record.partition, record.offset
+        expected = after.get(partition, positions.get(partition, -1))
+        assert 0 <= expected <= offset, f"partition {partition}: {offset} after {expected}"
+        after[partition] = offset + 1
+    return after
+
+
+def ledger_records(
+    identity: DelivererIdentity,
+    nonce: str,
+    snapshot: Snapshot,
+    spans: Mapping[int, tuple[int, int]],
+    decided_at_ms: int,
+) -> dict[int, OutRecord]:
+    """The ledger entry of each input partition; `spans` are raw offsets from and next."""
+    key = str(identity.lane).encode()
+    records: dict[int, OutRecord] = {}
+    for partition, (raw_from, raw_next) in spans.items():
+        entry = {
+            "deliverer": identity.transactional_id,
+            "registration": nonce,
+            "partition": partition,
+            "raw_from": raw_from,
+            "raw_next": raw_next,
+            "label_position": -1,
+            "log_id": snapshot.log_id,
+            "version": snapshot.version,
+            "decided_at": decided_at_ms,
+            "build": identity.build,
+        }
+        records[partition] = (key, encode("ledger_entry", entry), decided_at_ms, [])
+    return records
