@@ -1,0 +1,105 @@
+"""[core] What is structurally wrong with the body of a change, field by field.
+
+One function for writers, who can say it before they append, and for the acceptance rule, which
+voids such a change as `invalid` (docs/authorization-log.md).
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+from schemas.mid import is_mid
+from streams.changes import Body
+from streams.topics import is_tenant_id
+
+# Ids become parts of subjects, headers and metric labels.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+CRID = re.compile(r"[A-Za-z0-9]{1,18}")
+
+Problem = tuple[str, str]
+"""Name of a field, and what was expected of it."""
+
+
+def body_problems(kind: str, body: Body) -> list[Problem]:
+    """What is structurally wrong with a body: (field, what was expected); empty when it is right.
+
+    Only what can be said without the rights. A body with a problem is `void:invalid`.
+    """
+    check = _STRUCTURE.get(kind)
+    return [] if check is None else list(check(body))
+
+
+def _layout_problems(body: Body) -> Iterable[Problem]:
+    if body["lanes"] < 1:
+        yield "lanes", "at least 1"
+    if body["partitions"] < 1:
+        yield "partitions", "at least 1"
+    elif body["lanes"] >= 1 and body["partitions"] % body["lanes"]:
+        yield "lanes", "a divisor of partitions"
+
+
+def _tenant_problems(body: Body) -> Iterable[Problem]:
+    if not is_tenant_id(body["tenant_id"]):
+        yield "tenant_id", "small letters and digits, single dashes between, at most 100"
+    if body["partitions"] < 1:
+        yield "partitions", "at least 1"
+    if not body["topic"].endswith(f".tenant.{body['tenant_id']}"):
+        yield "topic", "a name that ends in .tenant.<tenant id>"
+
+
+def _crid_problems(body: Body) -> Iterable[Problem]:
+    if not CRID.fullmatch(body["crid"]):
+        yield "crid", "1 to 18 letters and digits"
+    yield from _mids_problems(body["mids"])
+    if len(set(body["mids"])) != len(body["mids"]):
+        yield "mids", "each MID once"
+
+
+def _mids_problems(mids: Iterable[str]) -> Iterable[Problem]:
+    if not all(map(is_mid, mids)):
+        yield "mids", "MIDs: 6 digits starting with 0-8, or 9 starting with 9"
+
+
+def _agreement_problems(body: Body) -> Iterable[Problem]:
+    if not ID.fullmatch(body["agreement_id"]):
+        yield "agreement_id", "a letter or digit, then letters, digits and . _ : -, at most 100"
+    yield from _mids_problems(body["mids"])
+    yield from _window_problems(body, "effective_from", "effective_to")
+
+
+def _window_problems(body: Body, start: str, end: str) -> Iterable[Problem]:
+    if body[end] is not None and body[start] is not None and body[end] <= body[start]:
+        yield end, f"later than {start}"
+
+
+def _grant_problems(body: Body) -> Iterable[Problem]:
+    if not ID.fullmatch(body["grant_id"]):
+        yield "grant_id", "a letter or digit, then letters, digits and . _ : -, at most 100"
+    if body["scope"] == "MID":
+        if not is_mid(body["mid"]):
+            yield "mid", "6 digits starting with 0-8, or 9 starting with 9"
+        if body["crid"]:
+            yield "crid", "empty for scope MID"
+    else:
+        if not CRID.fullmatch(body["crid"]):
+            yield "crid", "1 to 18 letters and digits"
+        if body["mid"]:
+            yield "mid", "empty for scope CRID"
+    channels = body["channels"]
+    if not channels or len(set(channels)) != len(channels):
+        yield "channels", "at least one, each once"
+    yield from _window_problems(body, "effective_from", "effective_to")
+    yield from _window_problems(body, "data_from", "data_to")
+    if body["basis"] == "IP_AGREEMENT":
+        if not body["agreement_id"]:
+            yield "agreement_id", "the agreement, for basis IP_AGREEMENT"
+    elif body["agreement_id"]:
+        yield "agreement_id", "empty unless the basis is IP_AGREEMENT"
+
+
+_STRUCTURE: dict[str, Callable[[Body], Iterable[Problem]]] = {
+    "LAYOUT": _layout_problems,
+    "TENANT": _tenant_problems,
+    "CRID": _crid_problems,
+    "AGREEMENT": _agreement_problems,
+    "GRANT": _grant_problems,
+}
