@@ -99,6 +99,11 @@ class LocalKafka:
         with self._locked_folder():
             running = self.running
             if running is not None:
+                if self._port not in (None, running.port):
+                    raise LocalKafkaError(
+                        f"the broker in {self.folder} runs already, on port {running.port}",
+                        hint="stop it first with `midgate down`, or leave --port out",
+                    )
                 if not answers(running.port):
                     raise LocalKafkaError(
                         f"the broker in {self.folder} runs (process {running.pid}) but does not"

@@ -1,0 +1,1 @@
+"""The commands, one module a noun; each has `register(app)`, and is imported only when called."""
