@@ -1,0 +1,45 @@
+"""[shell] `python -m auditor --bootstrap HOST:PORT --prefix PREFIX --app-id APP`.
+
+Exit code 0: everything stands where it must; 7: something is wrong; 4: no broker; 2: no such topic.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+
+from aiokafka.errors import KafkaConnectionError
+
+from auditor.collect import CollectError
+from auditor.run import audit
+
+EXIT_WRONG = 7
+EXIT_BROKER = 4
+EXIT_INPUT = 2
+
+
+def main() -> int:
+    """Run one audit and write its report to standard output."""
+    parser = argparse.ArgumentParser(prog="python -m auditor", description=audit.__doc__)
+    parser.add_argument("--bootstrap", required=True, help="broker address, host:port")
+    parser.add_argument("--prefix", default="midgate", help="prefix of the topics")
+    parser.add_argument("--app-id", default="midgate", help="application id of the layout")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    chosen = parser.parse_args()
+    options = {"bootstrap_servers": chosen.bootstrap}
+    try:
+        report = asyncio.run(audit(options, chosen.prefix, chosen.app_id))
+    except CollectError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_INPUT
+    except KafkaConnectionError as error:
+        sys.stderr.write(f"error: no broker answers at {chosen.bootstrap}: {error}\n")
+        return EXIT_BROKER
+    as_json = chosen.output == "json"
+    text = json.dumps(report.as_json(), indent=2) if as_json else report.as_text()
+    sys.stdout.write(f"{text}\n")
+    return 0 if report.ok else EXIT_WRONG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""[core] Replays the collected authorization log step by step, and looks at the log itself."""
+
+from dataclasses import dataclass, field
+
+from auditor.contents import Contents, Record, Topic
+from auditor.findings import FindingKind, Findings
+from auditor.rights import Rights, StoppedError
+
+HEARTBEAT_KEY = b"heartbeat"
+
+
+@dataclass(slots=True)
+class Replay:
+    """The log's records and the rights after some of them; only goes forward."""
+
+    topic: Topic
+    rights: Rights = field(default_factory=Rights)
+    stopped: str = ""
+    verdicts: dict[str, int] = field(default_factory=dict)
+    _next: int = 0
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of the log's one partition."""
+        return self.topic.partitions[0].records if 0 in self.topic.partitions else []
+
+    @property
+    def end(self) -> int:
+        """The highest version anybody can have had."""
+        return self.topic.partitions[0].end if 0 in self.topic.partitions else 0
+
+    def advance(self, version: int, findings: Findings) -> bool:
+        """Apply every record below `version`; False if the rule stopped before."""
+        while self._next < len(self.records) and not self.stopped:
+            record = self.records[self._next]
+            if record.offset >= version:
+                break
+            try:
+                verdict = self.rights.feed(record.offset, record.timestamp, record.value)
+            except StoppedError as error:
+                self.stopped = str(error)
+                findings.add(
+                    FindingKind.LOG_STOPPED,
+                    f"nothing may be decided from here on: {error}",
+                    topic=self.topic.name,
+                    partition=0,
+                    offset=record.offset,
+                )
+                break
+            name = verdict or "heartbeat"
+            self.verdicts[name] = self.verdicts.get(name, 0) + 1
+            self._next += 1
+        return not self.stopped
+
+
+def check_log(contents: Contents, replay: Replay, findings: Findings) -> None:
+    """What the log must be like whatever it says. `replay` stands at the end."""
+    topic = contents.log.name
+    if not replay.records and not replay.stopped:
+        findings.add(FindingKind.LOG_STOPPED, "the log is empty", topic=topic)
+    _check_records(topic, replay.records, findings)
+    tables = replay.rights.tables
+    if tables.layout is not None and tables.layout["app_id"] != contents.app_id:
+        findings.add(
+            FindingKind.LOG_OTHER_LAYOUT,
+            f"the layout's app id is {tables.layout['app_id']!r}, not {contents.app_id!r}",
+            topic=topic,
+        )
+    for tenant_id, tenant in sorted(tables.tenants.items()):
+        expected = f"{contents.prefix}.tenant.{tenant_id}"
+        if tenant["topic"] != expected:
+            findings.add(
+                FindingKind.LOG_TOPIC_NAME,
+                f"tenant {tenant_id} has topic {tenant['topic']!r}, not {expected!r}",
+                topic=topic,
+            )
+
+
+def _check_records(topic: str, records: list[Record], findings: Findings) -> None:
+    keys: set[bytes | None] = set()
+    for record in records:
+        if record.key in keys:
+            findings.add(
+                FindingKind.LOG_KEY_REPEATED,
+                f"key {record.key!r} was used before: compaction would change what was decided",
+                topic=topic,
+                partition=0,
+                offset=record.offset,
+            )
+        if record.key != HEARTBEAT_KEY:
+            keys.add(record.key)
+        if not record.append_time:
+            findings.add(
+                FindingKind.LOG_CLOCK,
+                "the timestamp is the writer's, not the broker's",
+                topic=topic,
+                partition=0,
+                offset=record.offset,
+            )
