@@ -4,7 +4,7 @@ One registry for one worker. No label carries a tenant, a MID or a number of a p
 a closed vocabulary (schemas/reasons.py).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import accumulate
@@ -24,7 +24,7 @@ class LaneState(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     HELD = "held"
-    LEASE_EXPIRED = "lease_expired"
+    NO_LEASE = "no_lease"
     BLOCKED = "blocked"
     STOPPED = "stopped"
 
@@ -51,16 +51,21 @@ class LatencyHistogram(Collector):
         self._counts = [0] * (len(bounds_s) + 1)
         self._sum_s = 0.0
 
-    def observe_since(self, timestamps_ms: Iterable[int], now_ms: float) -> None:
+    def observe_since(self, timestamps_ms: Iterable[float], now_ms: float) -> None:
         """Count every event's age at `now_ms`; a time in the future counts as zero."""
-        ages_ms = sorted(max(0.0, now_ms - timestamp) for timestamp in timestamps_ms)
-        below = 0
+        times_ms = sorted(timestamps_ms)
+        if not times_ms:
+            return
+        if times_ms[-1] > now_ms:
+            times_ms = [min(time_ms, now_ms) for time_ms in times_ms]
+        younger = 0
         for slot, bound_s in enumerate(self._bounds_s):
-            upto = bisect_right(ages_ms, bound_s * 1000)
-            self._counts[slot] += upto - below
-            below = upto
-        self._counts[-1] += len(ages_ms) - below
-        self._sum_s += sum(ages_ms) / 1000
+            # An age of at most the bound is a time of at least now - bound.
+            upto = len(times_ms) - bisect_left(times_ms, now_ms - bound_s * 1000)
+            self._counts[slot] += upto - younger
+            younger = upto
+        self._counts[-1] += len(times_ms) - younger
+        self._sum_s += (now_ms * len(times_ms) - sum(times_ms)) / 1000
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """The family as Prometheus reads it: cumulative buckets."""
@@ -179,7 +184,7 @@ class Metrics:
         self.lane_state = Gauge(
             "midgate_lane_state",
             "1 for the state a lane of this worker is in, 0 for the others. A high (1) blocked or "
-            "lease_expired means that the lane delivers nothing.",
+            "no_lease means that the lane delivers nothing.",
             ["lane", "state"],
             registry=self.registry,
         )

@@ -46,7 +46,7 @@ def test_a_worker_without_lanes_stands_by_and_is_ready() -> None:
             {"lanes": {1: LaneHealth(LaneState.BLOCKED, "tenant topic t.acme is gone")}},
             "lane 1 is blocked: tenant topic t.acme is gone",
         ),
-        ({"lanes": {0: LaneHealth(LaneState.LEASE_EXPIRED)}}, "lane 0 is lease_expired"),
+        ({"lanes": {0: LaneHealth(LaneState.NO_LEASE)}}, "lane 0 is no_lease"),
     ],
 )
 def test_every_reason_for_not_being_ready_is_named(changes: dict[str, object], words: str) -> None:

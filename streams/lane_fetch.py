@@ -1,0 +1,113 @@
+"""What a lane reads: its raw partitions, by a consumer of its own outside any group.
+
+Positions come from the start order only (`seek`), never from the broker's idea of them; what had
+been fetched before a seek is dropped by aiokafka, as its offsets do not follow on.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from streams import clients
+from streams.settings import KafkaSettings
+
+# One fetch brings this much of each partition, compressed; about 20,000 events in practice, so
+# that a full batch needs one answer while the next is already under way.
+PARTITION_FETCH_BYTES = 4 * 1024 * 1024
+# The longest the broker sits on a fetch without data. Short, as a seek has to wait for it.
+FETCH_WAIT_MS = 100
+# A lane wakes this often without data: for acknowledgements, the lease, and signs of life.
+IDLE_POLL_MS = 50
+# With a backlog, wait this long for more to fill the batch, this many times.
+FILL_POLL_MS = 20
+FILL_ROUNDS_MAX = 8
+CLOSE_S_MAX = 2.0
+
+
+class LaneFetch:
+    """Records of one lane, in order for each partition."""
+
+    def __init__(self, kafka: KafkaSettings, raw_topic: str, partitions: Sequence[int]) -> None:
+        self.partitions = tuple(TopicPartition(raw_topic, number) for number in partitions)
+        self._kafka = kafka
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def open(self) -> None:
+        """Connect, paused; does nothing when connected. Raises BrokerUnreachableError."""
+        if self._consumer is not None:
+            return
+        consumer = clients.consumer(
+            self._kafka,
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        try:
+            await clients.start(consumer, self._kafka)
+        except BaseException:
+            await consumer.stop()
+            raise
+        consumer.assign(self.partitions)
+        consumer.pause(*self.partitions)
+        self._consumer = consumer
+
+    def pause(self) -> None:
+        """Fetch nothing more until the next `seek`."""
+        if self._consumer is not None:
+            self._consumer.pause(*self.partitions)
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        """Go on from these offsets, one for every partition; drops what was fetched."""
+        consumer = self._started()
+        for partition in self.partitions:
+            consumer.seek(partition, offsets[partition.partition])
+        consumer.resume(*self.partitions)
+
+    async def collect(self, records_max: int, *, fill: bool) -> list[ConsumerRecord]:
+        """The next records, at most `records_max`; empty when none came within a short wait.
+
+        In order within each partition. With `fill` and a backlog the batch is filled up, as every
+        transaction costs a marker in every tenant partition it touches; without a backlog, what
+        is there goes at once.
+        Raises KafkaError, also for an offset out of range (never reset).
+        """
+        consumer = self._started()
+        records: list[ConsumerRecord] = []
+        wait_ms, rounds = IDLE_POLL_MS, 1 + FILL_ROUNDS_MAX * fill
+        while rounds > 0 and len(records) < records_max:
+            fetched = await consumer.getmany(
+                *self.partitions, timeout_ms=wait_ms, max_records=records_max - len(records)
+            )
+            for batch in fetched.values():
+                records += batch
+            if not records or self.backlog() == 0:
+                break
+            wait_ms, rounds = FILL_POLL_MS, rounds - 1
+        return records
+
+    def backlog(self) -> int:
+        """Offsets up to the last stable one that were not taken yet, as far as known."""
+        consumer = self._started()
+        assigned = consumer._subscription.subscription.assignment
+        behind = 0
+        for partition in self.partitions:
+            state = assigned.state_value(partition)
+            if state.has_valid_position and state.lso is not None:
+                behind += max(0, state.lso - state.position)
+        return behind
+
+    async def close(self) -> None:
+        """Close the client; bounded."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            try:
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await consumer.stop()
+            except TimeoutError:
+                return
+
+    def _started(self) -> AIOKafkaConsumer:
+        assert self._consumer is not None, "opened before use"
+        return self._consumer

@@ -1,0 +1,1 @@
+"""Benches: figures, never assertions. `make bench` runs them."""
