@@ -60,9 +60,10 @@ _PASTED = str.maketrans("", "", " \t\r\n\xa0-()\x1d")
 class Owner(NamedTuple):
     """What the digits alone say.
 
-    `mid` is empty unless the verdict is owned. `pic` is the number without its routing part where
-    all readings agree on it, else the input. `reason` is empty when owned, `label_needed` when the
-    digits name no owner, else the QuarantineReason.
+    `mid` is empty unless the verdict is owned. `pic` is the number without its routing part (the
+    shortest that fits), or the input where it cannot be read or can be read as two owners'.
+    `reason` is empty when owned, `label_needed` when the digits name no owner, else the
+    QuarantineReason.
     """
 
     verdict: BarcodeVerdict
@@ -190,12 +191,9 @@ def _combine(number: bytes, judged: list[Owner]) -> Owner:
         known = any(one.reason == _CHECK_DIGIT for one in judged)
         return Owner(_INVALID, b"", number, _CHECK_DIGIT if known else _UNKNOWN_FORM)
     first = valid[0]
-    if len(valid) == 1:
-        return first
-    # Two ways to cut give two PICs: the piece keeps its whole number as its name.
     if any(one.mid != first.mid for one in valid):
         return Owner(_UNDECIDABLE, b"", number, _TWO_OWNERS)
-    return Owner(first.verdict, first.mid, number, first.reason)
+    return first
 
 
 def _judge_lettered(number: bytes) -> Owner:

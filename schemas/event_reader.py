@@ -14,15 +14,14 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  (the library names it in lower case)
 from typing import NamedTuple
 
-from schemas.codec import (
+from schemas.codec import FRAME_BYTES, MalformedRecordError, UnknownFrameError, frame_id
+from schemas.strict_avro import (
     DATE_DAYS_MAX,
     DATE_DAYS_MIN,
-    FRAME_BYTES,
     TIMESTAMP_MS_MAX,
     TIMESTAMP_MS_MIN,
-    MalformedRecordError,
-    UnknownFrameError,
-    frame_id,
+    read_length,
+    read_number,
 )
 
 # Enum and union indices as they are written: index n is the byte 2n.
@@ -32,9 +31,6 @@ _PRESENT = 2
 # Strings between unique_tracking_id and restricted: event_name to guaranteed_delivery.
 _V1_TEXTS = range(15)
 _V1_RESTRICTED_TEXTS = range(2)
-# Longest varint of 64 bits.
-_VARINT_BYTES_MAX = 10
-_UINT64_MAX = 2**64 - 1
 # By its first byte, how far it is from the start of a string of up to 63 bytes to what follows;
 # a negative or longer length leads out of any record (Kafka's own limit is 2 GiB).
 _BEYOND = 1 << 31
@@ -72,8 +68,8 @@ def read_event(value: bytes) -> EventFacts:
         raise UnknownFrameError(int.from_bytes(value[1:FRAME_BYTES], "big"))
     try:
         return reader(value)
-    except IndexError:
-        raise MalformedRecordError("tracking_event: ends early") from None
+    except (IndexError, ValueError) as error:
+        raise MalformedRecordError(f"tracking_event: {error}") from error
 
 
 def _read_v1(value: bytes) -> EventFacts:
@@ -95,7 +91,7 @@ def _quick_v1(value: bytes) -> EventFacts | None:
         date_at = zip_at + steps[value[zip_at]]
         pos = date_at + 1
         if value[date_at]:
-            days, pos = _number(value, pos)
+            days, pos = read_number(value, pos)
             if value[date_at] != _PRESENT or not DATE_DAYS_MIN <= days <= DATE_DAYS_MAX:
                 return None
         channel = value[pos]
@@ -154,22 +150,22 @@ def _plain_v1(value: bytes) -> EventFacts:
     """Facts of any well-formed record. An index beyond the end raises IndexError."""
     code_at = _text(value, FRAME_BYTES)
     time_at = _text(value, code_at)
-    event_time_ms, pos = _number(value, time_at)
+    event_time_ms, pos = read_number(value, time_at)
     if not TIMESTAMP_MS_MIN <= event_time_ms <= TIMESTAMP_MS_MAX:
-        raise MalformedRecordError("tracking_event: event_time is out of range")
+        raise ValueError("event_time is out of range")
     basis = value[pos]
     if basis & 1 or basis > _TIME_BASIS_LAST:
-        raise MalformedRecordError("tracking_event: time_basis")
+        raise ValueError("time_basis")
     zip_at = pos + 1
     date_at = _text(value, zip_at)
     pos = date_at + 1
     if _is_present(value, date_at):
-        days, pos = _number(value, pos)
+        days, pos = read_number(value, pos)
         if not DATE_DAYS_MIN <= days <= DATE_DAYS_MAX:
-            raise MalformedRecordError("tracking_event: mailing_date is out of range")
+            raise ValueError("mailing_date is out of range")
     channel = value[pos]
     if channel & 1 or channel > _CHANNEL_LAST:
-        raise MalformedRecordError("tracking_event: channel")
+        raise ValueError("channel")
     pos = _optional_text(value, pos + 1)
     for _ in _V1_TEXTS:
         pos = _text(value, pos)
@@ -179,7 +175,7 @@ def _plain_v1(value: bytes) -> EventFacts:
         for _ in _V1_RESTRICTED_TEXTS:
             pos = _optional_text(value, pos)
     if pos != len(value):
-        raise MalformedRecordError(f"tracking_event: bytes left over at {pos}")
+        raise ValueError(f"bytes left over at {pos}")
     return EventFacts(
         _content(value, FRAME_BYTES, code_at),
         _content(value, code_at, time_at),
@@ -195,13 +191,13 @@ def _is_present(value: bytes, pos: int) -> bool:
     """Branch of a union of null and one other type."""
     branch = value[pos]
     if branch not in (0, _PRESENT):
-        raise MalformedRecordError(f"tracking_event: union at {pos}")
+        raise ValueError(f"union at {pos}")
     return branch == _PRESENT
 
 
 def _content(value: bytes, pos: int, end: int) -> bytes:
-    _, start = _number(value, pos)
-    return value[start:end]
+    length, _ = read_length(value, pos)
+    return value[end - length : end]
 
 
 def _optional_text(value: bytes, pos: int) -> int:
@@ -209,34 +205,11 @@ def _optional_text(value: bytes, pos: int) -> int:
 
 
 def _text(value: bytes, pos: int) -> int:
-    """End of the string at `pos`, which is UTF-8 and ends inside the value."""
-    length, start = _number(value, pos)
-    if length < 0 or length > len(value) - start:
-        raise MalformedRecordError(f"tracking_event: length at {pos}")
+    """End of the string at `pos`; UnicodeDecodeError, a ValueError, when it is not UTF-8."""
+    length, start = read_length(value, pos)
     end = start + length
-    try:
-        value[start:end].decode("utf-8")
-    except UnicodeDecodeError:
-        raise MalformedRecordError(f"tracking_event: no UTF-8 at {pos}") from None
+    value[start:end].decode("utf-8")
     return end
-
-
-def _number(value: bytes, pos: int) -> tuple[int, int]:
-    """Zigzag varint at `pos`, and what follows it; at most 64 bits, in its shortest form."""
-    byte = value[pos]
-    number = byte & 0x7F
-    start = pos
-    shift = 7
-    while byte & 0x80:
-        pos += 1
-        if pos - start >= _VARINT_BYTES_MAX:
-            raise MalformedRecordError(f"tracking_event: number at {start}")
-        byte = value[pos]
-        number |= (byte & 0x7F) << shift
-        shift += 7
-    if (byte == 0 and pos > start) or number > _UINT64_MAX:
-        raise MalformedRecordError(f"tracking_event: number at {start}")
-    return (number >> 1) ^ -(number & 1), pos + 1
 
 
 # A new version is a new line here; a frame without one is never walked, passed on or cut.
