@@ -119,9 +119,7 @@ class LogAppender:
 
     async def _send(self, log: LogClient, batch: bytes) -> int:
         topics = [(self._topic, [(0, batch)])]
-        request = ProduceRequest(
-            None, ALL_IN_SYNC_REPLICAS, self._kafka.request_timeout_ms, topics
-        )
+        request = ProduceRequest(None, ALL_IN_SYNC_REPLICAS, self._kafka.request_timeout_ms, topics)
         response = await log.send(request)
         _, partitions = response.topics[0]
         _, error_code, offset, *_ = partitions[0]
