@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 import fastavro
 
+# Part of what "well formed" promises, so they can be had from here.
+from schemas.strict_avro import TIMESTAMP_MS_MAX as TIMESTAMP_MS_MAX
+from schemas.strict_avro import TIMESTAMP_MS_MIN as TIMESTAMP_MS_MIN
 from schemas.strict_avro import Reader, compile_reader
 
 FRAME_BYTES = 5
