@@ -7,7 +7,7 @@ import secrets
 import structlog
 from aiokafka.errors import KafkaError
 
-from schemas.codec import encode
+from streams.changes import heartbeat_change
 from streams.log_appender import LogAppender
 from streams.settings import KafkaSettings
 
@@ -15,7 +15,6 @@ log = structlog.get_logger(__name__)
 
 # One key for all of them: compaction leaves the last.
 KEY = b"heartbeat"
-RULE_VERSION = 1
 CLOSE_S_MAX = 2.0
 
 
@@ -54,19 +53,6 @@ class Heartbeats:
 
 def heartbeat() -> bytes:
     """A framed heartbeat; each one is different, so that it can be told apart in the log."""
-    body = encode("heartbeat", {"nonce": secrets.token_hex(8)})
-    return encode(
-        "authorization_change",
-        {
-            "change_id": secrets.token_bytes(16),
-            "subject": "heartbeat",
-            "base": -1,
-            "kind": "HEARTBEAT",
-            "rule_version": RULE_VERSION,
-            "restricting": False,
-            "import_id": None,
-            "actor": "",
-            "reason": "",
-            "body": body,
-        },
+    return heartbeat_change(
+        secrets.token_hex(8), actor="", reason="", change_id=secrets.token_bytes(16)
     )

@@ -6,20 +6,20 @@ aimed at one kind of request (Produce is 0, EndTxn 26, the numbers are Kafka's o
 A Kafka client connects to the *advertised* address, not to the one it was given. So give the
 broker a second listener that is advertised at the proxy's port, and only then start it:
 
-    proxy = await TcpProxy.start()
-    broker = ...  # listeners=...,PROXIED://127.0.0.1:<own port>
-                  # advertised.listeners=...,PROXIED://<proxy.address>
-    proxy.upstream = ("127.0.0.1", own_port)
-    client = AIOKafkaConsumer(bootstrap_servers=proxy.address)
+    async with await TcpProxy.start() as proxy:
+        broker = broker_factory(proxy.listener())
+        client = AIOKafkaConsumer(bootstrap_servers=proxy.address)
 """
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Self
 
+HOST = "127.0.0.1"
 CHUNK_BYTES = 256 * 1024
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA = 0, 1, 2, 3
@@ -72,17 +72,35 @@ class TcpProxy:
         """Listen on a port the operating system gives."""
         proxy = cls()
         proxy.upstream = upstream
-        proxy._server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
+        proxy._server = await asyncio.start_server(proxy._accept, HOST, 0)
         proxy.port = proxy._server.sockets[0].getsockname()[1]
         return proxy
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{HOST}:{self.port}"
 
     @property
     def connections(self) -> int:
         return len(self._tasks)
+
+    def listener(self) -> dict[str, str]:
+        """Properties of a broker that has a second listener behind this proxy.
+
+        Whoever begins at `address` stays behind the proxy, whoever begins at the broker's own
+        address does not: a broker advertises to each the listener it came by.
+        """
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            own_port: int = free.getsockname()[1]
+        self.upstream = (HOST, own_port)
+        return {
+            "listeners": f"PLAINTEXT://{HOST}:{{port}},PROXIED://{HOST}:{own_port},"
+            f"CONTROLLER://{HOST}:{{controller_port}}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{{port}},PROXIED://{self.address}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,"
+            "PROXIED:PLAINTEXT",
+        }
 
     def cut(self) -> None:
         """Close every present connection, at once; new ones are served."""
