@@ -32,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("MIDGATE_TEST_BOOTSTRAP", ""),
         help="address of a running broker for the tests (else one is started for the session)",
     )
+    parser.addoption(
+        "--seed", type=int, default=1, help="seed of kills, moments and data in fault tests"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,6 +82,14 @@ def broker_factory(tmp_path: Path) -> Iterator[BrokerFactory]:
 
     yield start
     brokers.end()
+
+
+@pytest.fixture
+def seed(pytestconfig: pytest.Config) -> int:
+    """What a fault test draws everything random from; shown when it fails."""
+    given = int(pytestconfig.getoption("--seed"))
+    print(f"seed {given}")
+    return given
 
 
 @pytest.fixture

@@ -1,0 +1,211 @@
+"""`midgate grant add|list|show|revoke|import`."""
+
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from midgate.commands.tenant import known_tenant
+from midgate.grant_import import import_file
+from midgate.output import DryRun, Format, Output, Yes, confirm, show_record, show_rows
+from midgate.rights_session import (
+    Actor,
+    Reason,
+    Session,
+    actor_or_user,
+    dry,
+    instant_option,
+    show_applied,
+    with_rights,
+)
+from streams.changes import grant_body, grant_change, grant_end_change
+from streams.errors import InputError
+from streams.grant_csv import BASES, CHANNELS
+from streams.instants import format_instant
+from streams.structure import body_problems
+
+GrantId = Annotated[str, typer.Argument(metavar="GRANT", help="grant id")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Grants: who may see the events of which Mailer ID."
+    )
+    group.command("add")(add)
+    group.command("list")(list_)
+    group.command("show")(show)
+    group.command("revoke")(revoke)
+    group.command("import")(import_)
+    app.add_typer(group, name="grant")
+
+
+def row_of(session: Session, grant_id: str) -> dict[str, Any]:
+    """A grant for a listing."""
+    grant = session.rights.grants[grant_id]
+    return {
+        "grant": grant_id,
+        "tenant": grant.tenant_id,
+        "scope": f"MID {grant.mid}" if grant.mid else f"CRID {grant.crid}",
+        "channels": "+".join(channel.lower() for channel in grant.channels),
+        "basis": grant.basis,
+        "status": "REVOKED" if grant.ended else grant.status,
+        "from": format_instant(grant.effective_from),
+        "to": format_instant(grant.effective_to),
+        "agreement": grant.agreement_id,
+        "changed_at": session.base(f"grant/{grant_id}"),
+    }
+
+
+def channels_of(text: str) -> list[str]:
+    """Channels joined by + (or a comma), in any case."""
+    names = [name.strip().upper() for name in text.replace(",", "+").split("+")]
+    if not all(name in CHANNELS for name in names) or len(set(names)) != len(names):
+        raise InputError(f"{text} are no channels", hint="api, webhook, see, joined by +")
+    return names
+
+
+def add(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Option(help="to whom")],
+    basis: Annotated[str, typer.Option(help="owner, mid-authorization, ip-agreement, …")],
+    mid: Annotated[str, typer.Option(help="the MID (or --crid)")] = "",
+    crid: Annotated[str, typer.Option(help="all MIDs of this CRID (or --mid)")] = "",
+    channels: Annotated[str, typer.Option(help="api, webhook, see, joined by +")] = "see",
+    start: Annotated[str, typer.Option("--from", help="first instant in force; else now")] = "",
+    end: Annotated[str, typer.Option("--to", help="first instant no longer in force")] = "",
+    agreement: Annotated[str, typer.Option(help="its agreement, for basis ip-agreement")] = "",
+    grant_id: Annotated[str, typer.Option("--id", help="its id, else a new one")] = "",
+    pending: Annotated[bool, typer.Option("--pending", help="not yet confirmed by both")] = False,
+    reason: Reason = "",
+    actor: Actor = "",
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Grant a tenant the events of a MID or a CRID, or change the grant with this id."""
+    basis_name = basis.upper().replace("-", "_")
+    if basis_name not in BASES:
+        raise InputError(f"{basis} is no basis", hint="one of " + ", ".join(BASES).lower())
+    if bool(mid) == bool(crid):
+        raise InputError("a grant is for a MID or for a CRID", hint="give --mid or --crid")
+    body = grant_body(
+        grant_id or f"g-{uuid.uuid4().hex[:16]}",
+        tenant_id=tenant,
+        basis=basis_name,
+        channels=channels_of(channels),
+        effective_from=_start(start),
+        effective_to=instant_option("--to", end),
+        mid=mid,
+        crid=crid,
+        agreement_id=agreement,
+        status="PENDING" if pending else "ACTIVE",
+    )
+    for field, expected in body_problems("GRANT", body):
+        raise InputError(f"{field} {body[field]!r} is wrong", hint=f"expected {expected}")
+
+    async def work(session: Session) -> None:
+        known_tenant(session, tenant)
+        base = session.base(f"grant/{body['grant_id']}")
+        plan = {"grant": body["grant_id"], "tenant": tenant, "new": base < 0}
+        if dry_run:
+            return dry(output, plan)
+        applied = await session.append(
+            grant_change, body, base=base, actor=actor_or_user(actor), reason=reason
+        )
+        show_applied(applied, output, **plan)
+
+    with_rights(context, work, writing=True)
+
+
+def _start(text: str) -> int:
+    import time
+
+    given = instant_option("--from", text)
+    return int(time.time() * 1000) if given is None else given
+
+
+def list_(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Option(help="only this tenant's")] = "",
+    mid: Annotated[str, typer.Option(help="only for this MID (scope MID)")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="revoked ones, too")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many rows")] = 1000,
+    output: Output = Format.TABLE,
+) -> None:
+    """List grants."""
+
+    async def work(session: Session) -> tuple[list[dict[str, Any]], int]:
+        chosen = [
+            grant_id
+            for grant_id, grant in session.rights.grants.items()
+            if (not tenant or grant.tenant_id == tenant)
+            and (not mid or grant.mid == mid)
+            and (everything or not grant.ended)
+        ]
+        return [row_of(session, grant_id) for grant_id in sorted(chosen)[:limit]], len(chosen)
+
+    rows, total = with_rights(context, work)
+    columns = ["grant", "tenant", "scope", "channels", "basis", "status", "from", "to"]
+    show_rows(
+        "grants", rows, output, columns=columns, empty="no such grants", extra={"total": total}
+    )
+
+
+def show(context: typer.Context, grant: GrantId, output: Output = Format.TABLE) -> None:
+    """Show one grant."""
+
+    async def work(session: Session) -> dict[str, Any]:
+        if grant not in session.rights.grants:
+            raise InputError(f"grant {grant} is not known", hint="`midgate grant list` shows all")
+        return row_of(session, grant)
+
+    show_record("grant", with_rights(context, work), output)
+
+
+def revoke(
+    context: typer.Context,
+    grant: GrantId,
+    reason: Reason = "",
+    actor: Actor = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Revoke a grant for good; its id can never be used again.
+
+    A grant that is not known is refused unless --yes is said: its id is ended all the same.
+    """
+
+    async def work(session: Session) -> None:
+        known = grant in session.rights.grants
+        if not known and not yes:
+            raise InputError(
+                f"grant {grant} is not known", hint="`midgate grant list` shows all; --yes ends it"
+            )
+        if dry_run:
+            return dry(output, row_of(session, grant) if known else {"grant": grant})
+        confirm(f"revoke grant {grant} for good?", yes=yes)
+        applied = await session.append(
+            grant_end_change, grant, actor=actor_or_user(actor), reason=reason
+        )
+        show_applied(applied, output)
+
+    with_rights(context, work, writing=True)
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="the rows; - for stdin")],
+    actor: Actor = "",
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Import grants from a CSV file, all of them or none.
+
+    Columns: grant_id, tenant, scope, mid, crid, channels, basis, agreement, from, to, reason.
+    Empty are allowed: grant_id (then derived from the row), mid or crid as the scope says,
+    agreement unless the basis is IP_AGREEMENT, to, reason. A row that is in force already
+    changes nothing.
+    """
+    import_file(context, file, actor_or_user(actor), dry_run=dry_run, output=output)

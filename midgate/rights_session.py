@@ -1,0 +1,134 @@
+"""A command's view of the rights: follow the log to its end, and write to it if asked."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from midgate.effective import settings
+from midgate.output import Format, note, show_record
+
+if TYPE_CHECKING:
+    from streams.authorization_writer import AuthorizationWriter
+    from streams.follower import Follower
+    from streams.rights import Applied, Rights
+    from streams.settings import Settings
+
+T = TypeVar("T")
+
+Reason = Annotated[str, typer.Option("--reason", help="why, kept with the change for ever")]
+Actor = Annotated[
+    str, typer.Option("--actor", envvar="MIDGATE_ACTOR", help="who asks (else user@host)")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The rights as they stand, and the way to change them."""
+
+    settings: Settings
+    follower: Follower
+    writer: AuthorizationWriter | None
+
+    @property
+    def rights(self) -> Rights:
+        return self.follower.rights
+
+    def base(self, subject: str) -> int:
+        """Offset at which the subject last changed, -1: never."""
+        return self.rights.subjects.get(subject, -1)
+
+    async def append(self, build: Callable[..., bytes], *what: Any, **stamp: Any) -> Applied:
+        """Build one change, append it, and wait for our own follower's verdict.
+
+        Raises ChangeVoidError with the rule's reason when it is void.
+        """
+        assert self.writer is not None, "a reading session does not write"
+        change_id = uuid.uuid4().bytes
+        return await self.writer.append(build(*what, change_id=change_id, **stamp), change_id)
+
+
+def with_rights(
+    context: typer.Context, work: Callable[[Session], Awaitable[T]], *, writing: bool = False
+) -> T:
+    """Run `work` on the rights read to the end of the log."""
+
+    async def run() -> T:
+        async with open_session(settings(context), writing=writing) as session:
+            return await work(session)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def open_session(effective: Settings, *, writing: bool) -> AsyncIterator[Session]:
+    """Follow the log to its end; close everything afterwards."""
+    from streams.authorization_writer import AuthorizationWriter
+    from streams.follower import Follower
+
+    follower = Follower(effective.kafka, effective.layout, effective.authorization, heartbeat=False)
+    await follower.start()
+    try:
+        if not writing:
+            yield Session(effective, follower, None)
+            return
+        writer = AuthorizationWriter(effective.kafka, effective.layout, follower)
+        await writer.start()
+        try:
+            yield Session(effective, follower, writer)
+        finally:
+            await writer.stop()
+    finally:
+        await follower.stop()
+
+
+def actor_or_user(actor: str) -> str:
+    """Who asks: what was said, else the user and host of this process."""
+    return actor or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def show_applied(applied: Applied, output: Format, **more: Any) -> None:
+    """What a change became: its offset is the version from which it counts."""
+    record = {
+        "subject": applied.subject,
+        "verdict": applied.verdict,
+        "offset": applied.offset,
+        "version": applied.offset + 1,
+        **more,
+    }
+    show_record("change", record, output)
+
+
+def dry(output: Format, plan: dict[str, Any]) -> None:
+    """Show what would be done."""
+    show_record("plan", {**plan, "dry_run": True}, output)
+    if output is Format.TABLE:
+        note("dry run: nothing was done")
+
+
+def default_snapshot_dir() -> str:
+    """Folder of the rights' local snapshots for commands: they start from it plus the tail."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(root, "midgate", "rights")
+
+
+def instant_option(option: str, text: str) -> int | None:
+    """Milliseconds of an instant given as an option; None for an empty one."""
+    from streams.errors import InputError
+    from streams.instants import parse_instant
+
+    if not text:
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise InputError(f"{option} {text} cannot be read", hint=f"expected {error}") from error
