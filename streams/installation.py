@@ -6,32 +6,34 @@ committed under one transactional id, where the later one waits for the earlier.
 """
 
 import asyncio
-import json
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas.codec import MalformedRecordError, UnknownFrameError, decode, encode
+from schemas.codec import MalformedRecordError, UnknownFrameError, decode
 from streams import clients
+from streams.acknowledgement import encode_decided_at
+from streams.changes import RULE_VERSION, layout_change, log_start_change
 from streams.errors import BrokerUnreachableError, ConfigurationError, WrongLogError
+from streams.group_offsets import Offsets, await_offsets
+from streams.log_start import log_id_of
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics_client import TopicChange, TopicsAdmin
 from streams.transactions import TransactionalProducer, TransactionFailedError
 
-RULE_VERSION = 1
 ACTOR = "topics apply"
 # A lost answer is followed by reading the log again; each round appends at most one record.
 ROUNDS_MAX = 5
 READ_TIMEOUT_S = 30.0
 COMMIT_ATTEMPTS_MAX = 5
 COMMIT_TRANSACTION_TIMEOUT_MS = 10_000
-FIRST_METADATA = json.dumps({"d": 0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +105,13 @@ def _action(name: str, present: str | None, appended: set[str]) -> str:
 
 def _next_record(found: Foundation, layout: LayoutSettings) -> tuple[str, bytes, bytes] | None:
     change_id = uuid.uuid4().bytes
+    stamp = {"actor": ACTOR, "reason": "begin the installation", "change_id": change_id}
     if found.log_id is None:
-        body = encode("log_start", {"log_id": str(uuid.uuid4())})
-        return "log", _envelope(change_id, "LOG_START", "log", body), change_id
+        return "log", log_start_change(str(uuid.uuid4()), **stamp), change_id
     if found.app_id is None:
-        body = encode(
-            "layout",
-            {"app_id": layout.app_id, "lanes": layout.lanes, "partitions": layout.partitions},
-        )
-        return "layout", _envelope(change_id, "LAYOUT", "layout", body), change_id
+        value = layout_change(layout.app_id, layout.lanes, layout.partitions, **stamp)
+        return "layout", value, change_id
     return None
-
-
-def _envelope(change_id: bytes, kind: str, subject: str, body: bytes) -> bytes:
-    return encode(
-        "authorization_change",
-        {
-            "change_id": change_id,
-            "subject": subject,
-            "base": -1,
-            "kind": kind,
-            "rule_version": RULE_VERSION,
-            "restricting": False,
-            "import_id": None,
-            "actor": ACTOR,
-            "reason": "begin the installation",
-            "body": body,
-        },
-    )
 
 
 async def _append(kafka: KafkaSettings, topic: str, value: bytes, change_id: bytes) -> None:
@@ -178,15 +159,14 @@ async def read_foundation(kafka: KafkaSettings, topic: str) -> Foundation:
 
 
 def _fold(found: Foundation, offset: int, value: bytes | None, topic: str) -> Foundation:
-    change = _decoded(value, "authorization_change")
     if found.log_id is None:
-        body = _decoded(change.get("body"), "log_start")
-        if offset != 0 or change.get("kind") != "LOG_START" or not body:
+        if offset != 0:
             raise WrongLogError(
-                f"{topic} does not begin with a log id: it is no authorization log",
-                hint="use another prefix, or remove that topic if nobody needs it",
+                f"the first record of {topic} is at offset {offset}, not 0",
+                hint="its beginning is lost or was hidden: find out who wrote or cut it",
             )
-        return Foundation(body["log_id"])
+        return Foundation(log_id_of(value or b""))
+    change = _decoded(value, "authorization_change")
     body = _decoded(change.get("body"), "layout")
     if found.app_id is not None or not body or not _is_first_layout(change, body):
         return found
@@ -224,13 +204,13 @@ async def commit_first_offsets(
     could commit; ours would send the worker back to the start. A transactional id fences the
     other run, and opening it waits until that run's commit is settled.
     """
-    raw, group = layout.topics.raw, layout.router_group
-    admin = TopicsAdmin(kafka)
-    everything = set(range(layout.partitions))
-    missing = everything
+    everything = {
+        TopicPartition(layout.topics.raw, partition) for partition in range(layout.partitions)
+    }
+    missing = set(everything)
     if not absent:
-        missing -= set(await asyncio.to_thread(admin.committed, group, raw, everything))
-    name = f"offsets of {group}"
+        missing -= set(await committed_offsets(kafka, layout.router_group, everything))
+    name = f"offsets of {layout.router_group}"
     if not missing:
         return [TopicChange(name, "none", f"{len(everything)} partitions")]
     change = TopicChange(name, "commit", f"first offset of {len(missing)} partitions")
@@ -238,21 +218,43 @@ async def commit_first_offsets(
         return [change]
     for attempt in range(1, COMMIT_ATTEMPTS_MAX + 1):
         try:
-            await _commit_missing(kafka, admin, layout, everything)
-            return [change]
+            await _commit_missing(kafka, layout, everything)
+            break
         except TransactionFailedError as error:
             if attempt == COMMIT_ATTEMPTS_MAX:
                 raise BrokerUnreachableError(
-                    f"the first offsets of {group} could not be committed: {error}",
+                    f"the {name} could not be committed: {error}",
                     hint="see whether the broker is healthy, then run it again",
                 ) from error
             # Two that fence each other in step would never end.
             await asyncio.sleep(attempt * random.uniform(0.1, 0.5))
-    raise AssertionError("unreachable")
+    return [change]
+
+
+async def committed_offsets(
+    kafka: KafkaSettings, group: str, partitions: Collection[TopicPartition]
+) -> Offsets:
+    """Committed offsets of a group, without those that have none.
+
+    Not by confluent-kafka: its ListConsumerGroupOffsets crashes the process when the coordinator
+    is still loading, as on every new cluster. Raises BrokerUnreachableError.
+    """
+    client = AIOKafkaClient(**clients.connection(kafka))
+    try:
+        await client.bootstrap()
+        return await await_offsets(
+            client, group, partitions, lambda offsets: True, timeout_s=READ_TIMEOUT_S
+        )
+    except KafkaConnectionError as error:
+        raise BrokerUnreachableError(
+            f"no broker answers at {kafka.bootstrap}", hint=clients.ADDRESS_HINT
+        ) from error
+    finally:
+        await client.close()
 
 
 async def _commit_missing(
-    kafka: KafkaSettings, admin: TopicsAdmin, layout: LayoutSettings, everything: set[int]
+    kafka: KafkaSettings, layout: LayoutSettings, everything: Collection[TopicPartition]
 ) -> None:
     raw, group = layout.topics.raw, layout.router_group
     producer = await TransactionalProducer.open(
@@ -262,12 +264,15 @@ async def _commit_missing(
         topics=[raw],
     )
     try:
-        done = await asyncio.to_thread(admin.committed, group, raw, everything)
-        starts = await asyncio.to_thread(admin.start_offsets, raw, everything - set(done))
+        done = await await_offsets(
+            producer.client, group, everything, lambda offsets: True, timeout_s=READ_TIMEOUT_S
+        )
+        missing = [tp.partition for tp in everything if tp not in done]
+        starts = await asyncio.to_thread(TopicsAdmin(kafka).start_offsets, raw, missing)
         if starts:
             await producer.begin()
             offsets = {
-                TopicPartition(raw, partition): OffsetAndMetadata(offset, FIRST_METADATA)
+                TopicPartition(raw, partition): OffsetAndMetadata(offset, encode_decided_at(0))
                 for partition, offset in starts.items()
             }
             await producer.send_offsets(offsets, group)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -169,15 +168,6 @@ class TopicsAdmin:
             [resource], request_timeout=REQUEST_TIMEOUT_S
         )
         self._result(f"configure {name}", next(iter(asked.values())))
-
-    def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Committed offsets of a group, by partition; what was never committed is left out."""
-        asked = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-        answer = self._client.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, asked)], request_timeout=REQUEST_TIMEOUT_S
-        )
-        found = self._result(f"read the offsets of {group}", answer[group])
-        return {tp.partition: tp.offset for tp in found.topic_partitions if tp.offset >= 0}
 
     def start_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """First offset of each partition's log."""

@@ -6,12 +6,9 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 
-# Sweeps and sizes for tests: time-outs of dead transactions are seen within a second, and the
-# few partitions of the internal topics make a start and a first transaction quick.
+# Sweeps for tests: time-outs of dead transactions are seen within a second.
 TEST_PROPERTIES: dict[str, str] = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
-    "offsets.topic.num.partitions": "5",
-    "transaction.state.log.num.partitions": "5",
     "group.min.session.timeout.ms": "1000",
     "log.cleaner.backoff.ms": "1000",
     "log.initial.task.delay.ms": "1000",
@@ -47,6 +44,9 @@ def server_properties(
         "delete.topic.enable": "true",
         "default.replication.factor": "1",
         "min.insync.replicas": "1",
+        # 5 instead of 50: one node gains nothing by more, and first uses are quicker.
+        "offsets.topic.num.partitions": "5",
+        "transaction.state.log.num.partitions": "5",
         "offsets.topic.replication.factor": "1",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",

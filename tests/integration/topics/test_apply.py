@@ -8,17 +8,24 @@ from aiokafka.structs import ConsumerRecord
 
 from streams import clients
 from streams.errors import ConfigurationError, InputError, WrongLogError
-from streams.installation import read_foundation
+from streams.installation import committed_offsets, read_foundation
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TENANT_MESSAGE_BYTES_MAX, TopicNames, system_topics
 from streams.topics_admin import TopicChange, apply_topics, create_tenant_topic, list_topics
 from streams.topics_client import TopicsAdmin
+from tests.kafka_support import BrokerFactory
 
 pytestmark = pytest.mark.broker
 
 
 def actions(changes: list[TopicChange]) -> set[str]:
     return {change.action for change in changes}
+
+
+async def offsets(kafka: KafkaSettings, layout: LayoutSettings) -> dict[int, int]:
+    partitions = [TopicPartition(layout.topics.raw, partition) for partition in range(4)]
+    found = await committed_offsets(kafka, layout.router_group, partitions)
+    return {partition.partition: committed.offset for partition, committed in found.items()}
 
 
 async def log_records(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
@@ -56,15 +63,23 @@ async def test_applied_twice_changes_nothing(
     found = await read_foundation(kafka_settings, names.authorization)
     assert (found.app_id, found.partitions, found.lanes) == (layout_settings.app_id, 4, 2)
     assert len(await log_records(kafka_settings, names.authorization)) == 2
-    admin = TopicsAdmin(kafka_settings)
-    offsets = admin.committed(layout_settings.router_group, names.raw, range(4))
-    assert offsets == {0: 0, 1: 0, 2: 0, 3: 0}
+    assert await offsets(kafka_settings, layout_settings) == {0: 0, 1: 0, 2: 0, 3: 0}
 
     again = await apply_topics(kafka_settings, layout_settings)
     assert actions(again) == {"none"}
     assert actions(await apply_topics(kafka_settings, layout_settings, dry_run=True)) == {"none"}
     assert await read_foundation(kafka_settings, names.authorization) == found
     assert len(await log_records(kafka_settings, names.authorization)) == 2
+
+
+async def test_on_a_cluster_a_second_old(
+    broker_factory: BrokerFactory, layout_settings: LayoutSettings
+) -> None:
+    """The coordinator of a new cluster is still loading: `topics apply` waits for it."""
+    broker = broker_factory({"offsets.topic.num.partitions": "50"})
+    kafka = KafkaSettings(bootstrap=broker.bootstrap)
+    assert actions(await apply_topics(kafka, layout_settings)) == {"create", "append", "commit"}
+    assert await offsets(kafka, layout_settings) == {0: 0, 1: 0, 2: 0, 3: 0}
 
 
 async def test_three_at_once_agree(
@@ -90,8 +105,7 @@ async def test_only_missing_offsets_are_committed(
     await consumer.commit({TopicPartition(raw, 1): 1})
     await consumer.stop()
     await apply_topics(kafka_settings, layout_settings)
-    committed = TopicsAdmin(kafka_settings).committed(group, raw, range(4))
-    assert committed == {0: 0, 1: 1, 2: 0, 3: 0}
+    assert await offsets(kafka_settings, layout_settings) == {0: 0, 1: 1, 2: 0, 3: 0}
 
 
 @pytest.mark.parametrize(
