@@ -83,7 +83,11 @@ def check_references(session: Session, rows: list[GrantRow]) -> list[RowError]:
 def in_force(session: Session, body: Body) -> bool:
     """Whether the very same grant stands already, so that the row changes nothing."""
     grant = session.rights.grants.get(body["grant_id"])
-    return grant is not None and not grant.ended and session.rights.grant_body(grant) == body
+    if grant is None or grant.ended:
+        return False
+    channels = {"channels": frozenset(grant.channels)}
+    stands = {name: getattr(grant, name) for name in body if name != "channels"} | channels
+    return stands == body | {"channels": frozenset(body["channels"])}
 
 
 async def append_rows(

@@ -74,7 +74,7 @@ def row_of(session: Session, tenant_id: str) -> dict[str, Any]:
         "name": tenant.name,
         "crid": tenant.crid,
         "terms_accepted": bool(terms and terms.accepted),
-        "terms_version": terms.version if terms else "",
+        "terms_version": terms.terms_version if terms else "",
         "topic": tenant.topic,
         "partitions": tenant.partitions,
         "changed_at": rights.subjects.get(f"tenant/{tenant_id}", -1),
