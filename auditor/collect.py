@@ -8,9 +8,12 @@ The answer is exact for a system at rest; on a busy one, what is in flight shows
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from auditor.contents import Contents, Partition, Record, Topic
 from auditor.findings import Findings
@@ -21,6 +24,15 @@ READ_S_MAX = 600.0
 POLL_MS = 500
 RECORDS_A_POLL_MAX = 5_000
 PARTITIONS_AT_ONCE_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What is read with; isolation is a property of a client, so there are two consumers."""
+
+    admin: AIOKafkaAdminClient
+    committed: AIOKafkaConsumer
+    uncommitted: AIOKafkaConsumer
 
 
 class CollectError(Exception):
@@ -35,53 +47,46 @@ async def collect(
     `kafka_options` go to aiokafka as they are (bootstrap_servers, security ...). Raises
     CollectError when a topic that must exist does not, or reading takes longer than READ_S_MAX.
     """
-    committed = AIOKafkaConsumer(
-        **kafka_options,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-    )
-    uncommitted = AIOKafkaConsumer(
-        **kafka_options,
-        isolation_level="read_uncommitted",
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-    )
-    await committed.start()
-    try:
-        await uncommitted.start()
+    async with AsyncExitStack() as stack:
+        clients = Clients(
+            AIOKafkaAdminClient(**kafka_options),
+            AIOKafkaConsumer(
+                **kafka_options,
+                isolation_level="read_committed",
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+            ),
+            AIOKafkaConsumer(
+                **kafka_options,
+                isolation_level="read_uncommitted",
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+            ),
+        )
+        stack.push_async_callback(clients.admin.close)
+        await clients.admin.start()
+        for consumer in (clients.committed, clients.uncommitted):
+            stack.push_async_callback(consumer.stop)
+            await consumer.start()
         try:
             async with asyncio.timeout(READ_S_MAX):
-                return await _collect(committed, uncommitted, prefix, app_id, settle_s)
+                return await _collect(clients, prefix, app_id, settle_s)
         except TimeoutError as error:
             raise CollectError(f"reading took longer than {READ_S_MAX:.0f} s") from error
-        finally:
-            await uncommitted.stop()
-    finally:
-        await committed.stop()
 
 
-async def _collect(
-    committed: AIOKafkaConsumer,
-    uncommitted: AIOKafkaConsumer,
-    prefix: str,
-    app_id: str,
-    settle_s: float,
-) -> Contents:
-    known = await committed.topics()
+async def _collect(clients: Clients, prefix: str, app_id: str, settle_s: float) -> Contents:
+    known = set(await clients.admin.list_topics())
     names = [f"{prefix}.{name}" for name in ("authorization", "raw", "ledger", "quarantine")]
     absent = [name for name in names if name not in known]
     if absent:
         raise CollectError(f"no such topic: {', '.join(absent)}")
-    log = await _read(committed, uncommitted, names[:1], settle_s)
+    log = await _read(clients, names[:1], settle_s)
     replay = Replay(log[names[0]])
     replay.advance(replay.end, Findings())
     due = {tenant["topic"] for tenant in replay.rights.tables.tenants.values()}
     tenants = due | {name for name in known if name.startswith(f"{prefix}.tenant.")}
-    read = await _read(
-        committed, uncommitted, names[1:] + sorted(name for name in tenants if name in known),
-        settle_s,
-    )  # fmt: skip
+    read = await _read(clients, names[1:] + sorted(tenants & known), settle_s)
     return Contents(
         prefix,
         app_id,
@@ -93,29 +98,28 @@ async def _collect(
     )
 
 
-async def _read(
-    committed: AIOKafkaConsumer, uncommitted: AIOKafkaConsumer, names: list[str], settle_s: float
-) -> dict[str, Topic]:
+async def _read(clients: Clients, names: list[str], settle_s: float) -> dict[str, Topic]:
     """All committed records of the topics, as far as they went when the read began."""
     topics = {name: Topic(name) for name in names}
-    places = [
-        TopicPartition(name, number)
-        for name in names
-        for number in sorted(committed.partitions_for_topic(name) or ())
-    ]
-    partitions = {place: Partition() for place in places}
-    for place, partition in partitions.items():
-        topics[place.topic].partitions[place.partition] = partition
-    await _measure(committed, uncommitted, partitions, settle_s)
+    partitions: dict[TopicPartition, Partition] = {}
+    for description in await clients.admin.describe_topics(names):
+        topic = topics[description["topic"]]
+        for one in description["partitions"]:
+            topic.partitions[one["partition"]] = Partition()
+        if not topic.partitions:
+            raise CollectError(f"the broker names no partition of {topic.name}")
+        for number, partition in sorted(topic.partitions.items()):
+            partitions[TopicPartition(topic.name, number)] = partition
+    await _measure(clients, partitions, settle_s)
+    places = list(partitions)
     for start in range(0, len(places), PARTITIONS_AT_ONCE_MAX):
         some = places[start : start + PARTITIONS_AT_ONCE_MAX]
-        await _read_to_end(committed, {place: partitions[place] for place in some})
+        await _read_to_end(clients.committed, {place: partitions[place] for place in some})
     return topics
 
 
 async def _measure(
-    committed: AIOKafkaConsumer,
-    uncommitted: AIOKafkaConsumer,
+    clients: Clients,
     partitions: dict[TopicPartition, Partition],
     settle_s: float,
 ) -> None:
@@ -123,12 +127,12 @@ async def _measure(
     places = list(partitions)
     deadline = time.monotonic() + settle_s
     while True:
-        marks = await uncommitted.end_offsets(places)
-        ends = await committed.end_offsets(places)
+        marks = await clients.uncommitted.end_offsets(places)
+        ends = await clients.committed.end_offsets(places)
         if all(ends[place] >= marks[place] for place in places) or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.1)
-    begins = await committed.beginning_offsets(places)
+    begins = await clients.committed.beginning_offsets(places)
     for place, partition in partitions.items():
         partition.begin = begins[place]
         partition.end = ends[place]

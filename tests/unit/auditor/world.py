@@ -70,14 +70,16 @@ def change(
     )
 
 
-def tenant(tenant_id: str, party: str = "SHIPPER", partitions: int = 1) -> dict[str, Any]:
-    """Body of a tenant under prefix `m`."""
+def tenant(
+    tenant_id: str, party: str = "SHIPPER", partitions: int = 1, prefix: str = "m"
+) -> dict[str, Any]:
+    """Body of a tenant."""
     return {
         "tenant_id": tenant_id,
         "name": tenant_id,
         "party_type": party,
         "crid": "",
-        "topic": f"m.tenant.{tenant_id}",
+        "topic": f"{prefix}.tenant.{tenant_id}",
         "partitions": partitions,
     }
 
@@ -139,23 +141,29 @@ def deliverer(lane: int, nonce: str) -> dict[str, Any]:
 
 
 LAYOUT = {"app_id": APP, "lanes": 2, "partitions": 2}
-CHANGES = [
-    ("LOG_START", "log", {"log_id": LOG_ID}),
-    ("LAYOUT", "layout", LAYOUT),
-    ("TENANT", "tenant/acme", tenant("acme")),
-    ("TENANT", "tenant/globex", tenant("globex", "PLATFORM", 2)),
-    ("TERMS", "terms/acme", {"tenant_id": "acme", "terms_version": "2026", "accepted": True}),
-    ("GRANT", "grant/g-acme", grant("g-acme", "acme")),
-    (
-        "GRANT",
-        "grant/g-globex",
-        grant("g-globex", "globex", basis="MID_AUTHORIZATION", channels=["SEE"]),
-    ),
-    ("DELIVERER", f"deliverer/{APP}-router-0", deliverer(0, "nonce-0")),
-    ("DELIVERER", f"deliverer/{APP}-router-1", deliverer(1, "nonce-1")),
-    ("HEARTBEAT", "heartbeat", {"nonce": "beat"}),
-]
-VERSION = len(CHANGES)
+
+
+def changes(prefix: str = "m") -> list[tuple[str, str, dict[str, Any]]]:
+    """The log of the small installation: kind, subject, body."""
+    return [
+        ("LOG_START", "log", {"log_id": LOG_ID}),
+        ("LAYOUT", "layout", LAYOUT),
+        ("TENANT", "tenant/acme", tenant("acme", prefix=prefix)),
+        ("TENANT", "tenant/globex", tenant("globex", "PLATFORM", 2, prefix)),
+        ("TERMS", "terms/acme", {"tenant_id": "acme", "terms_version": "2026", "accepted": True}),
+        ("GRANT", "grant/g-acme", grant("g-acme", "acme")),
+        (
+            "GRANT",
+            "grant/g-globex",
+            grant("g-globex", "globex", basis="MID_AUTHORIZATION", channels=["SEE"]),
+        ),
+        ("DELIVERER", f"deliverer/{APP}-router-0", deliverer(0, "nonce-0")),
+        ("DELIVERER", f"deliverer/{APP}-router-1", deliverer(1, "nonce-1")),
+        ("HEARTBEAT", "heartbeat", {"nonce": "beat"}),
+    ]
+
+
+VERSION = len(changes())
 
 
 def log_record(offset: int, value: bytes | None, key: bytes | None = None) -> Record:
@@ -164,13 +172,13 @@ def log_record(offset: int, value: bytes | None, key: bytes | None = None) -> Re
     return Record(0, offset, NOW - 1000 + offset, key or fresh, value, (), True)
 
 
-def log_topic() -> Topic:
-    """The log of the small installation."""
+def log_topic(prefix: str) -> Topic:
+    """The log of the small installation, as records."""
     records = [
         log_record(offset, change(kind, subject, body, number=offset))
-        for offset, (kind, subject, body) in enumerate(CHANGES)
+        for offset, (kind, subject, body) in enumerate(changes(prefix))
     ]
-    return Topic("m.authorization", {0: Partition(0, len(records), len(records), records)})
+    return Topic(f"{prefix}.authorization", {0: Partition(0, len(records), len(records), records)})
 
 
 def scan_value(barcode: str, channel: str = "SEE", name: str | None = "JANE DOE") -> bytes:
@@ -277,7 +285,7 @@ def topic(name: str, partitions: dict[int, list[Record]]) -> Topic:
     return Topic(name, built)
 
 
-def clean() -> Contents:
+def clean(prefix: str = "m") -> Contents:
     """An installation in which everything stands where it must.
 
     Offset 3 of raw partition 0 is a commit marker: a ledger entry covers it, no record is there.
@@ -287,12 +295,12 @@ def clean() -> Contents:
         0, 0, NOW, b"f:3", b"bad line", (("mg-reason", b"line_unreadable"), ("mg-origin", b"f:3"))
     )
     return Contents(
-        "m",
+        prefix,
         APP,
-        log_topic(),
-        topic("m.raw", RAW),
+        log_topic(prefix),
+        topic(f"{prefix}.raw", RAW),
         topic(
-            "m.ledger",
+            f"{prefix}.ledger",
             {
                 0: [
                     ledger_record(0, 0, ledger_value(0, 0, 2)),
@@ -302,12 +310,12 @@ def clean() -> Contents:
             },
         ),
         topic(
-            "m.quarantine",
+            f"{prefix}.quarantine",
             {0: [before_raw], 1: [quarantined(RAW[1][1], "malformed_record")]},
         ),
         {
-            "m.tenant.acme": topic(
-                "m.tenant.acme",
+            f"{prefix}.tenant.acme": topic(
+                f"{prefix}.tenant.acme",
                 {
                     0: [
                         delivered(0, 0, first, "g-acme", OWNED),
@@ -316,8 +324,8 @@ def clean() -> Contents:
                     ]
                 },
             ),
-            "m.tenant.globex": topic(
-                "m.tenant.globex",
+            f"{prefix}.tenant.globex": topic(
+                f"{prefix}.tenant.globex",
                 {
                     0: [
                         delivered(0, 0, first, "g-globex", OWNED),
