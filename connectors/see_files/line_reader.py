@@ -11,7 +11,7 @@ of a line. Tests hold them equal to `schemas.codec.encode`.
 """
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from connectors.see_files.facility_time import EventTime, FacilityClock, parse_day
 from connectors.see_files.layout import BY_NAME, COLUMNS, LINE_COLUMNS, VERSION, field_of
@@ -21,10 +21,24 @@ from schemas.reasons import QuarantineReason
 
 SEPARATOR = b'","'
 
-# Line ends excluded; `\Z` instead of `$`, which would allow one more line feed.
-_LINE = re.compile(
-    b'"' + SEPARATOR.join(b"(%b)" % c.form.pattern(c.width) for c in COLUMNS) + rb'"\Z'
-)
+# ZIP and name of a facility, code and name of an event come together from line to line: each
+# pair is one group, as what a pair becomes is worked out once.
+_PAIRS = {"facility_zip": "facility_name", "event_code": "event_name"}
+
+
+def _line_pattern() -> re.Pattern[bytes]:
+    """A whole line, a named group a field or pair."""
+    parts: list[bytes] = []
+    for column in COLUMNS:
+        pattern = column.form.pattern(column.width)
+        begins = b"" if column.name in _PAIRS.values() else b"(?P<%b>" % column.name.encode()
+        ends = b"" if column.name in _PAIRS else b")"
+        parts.append(begins + pattern + ends)
+    # `\Z`, as `$` would allow one more line feed.
+    return re.compile(b'"' + SEPARATOR.join(parts) + rb'"\Z')
+
+
+_LINE = _line_pattern()
 _VERSION_FIELD = re.compile(rb'"([0-9]{3})"')
 _NUMBER = re.compile(rb"[0-9A-Z]{8,34}")
 
@@ -37,17 +51,15 @@ _NULL = b"\0"
 _BETWEEN = b"\0\x06\0"
 _NO_DAY = (b" " * 8, b"0" * 8)
 
-_GROUP = {column.name: number for number, column in enumerate(COLUMNS, start=1)}
+_GROUP = _LINE.groupindex
 _ROUTING = [
-    _GROUP[n] for n in ("barcode", "event_code", "facility_zip", "event_date", "event_time")
+    _GROUP[name] for name in ("barcode", "facility_zip", "event_code", "event_date", "event_time")
 ]
-_ENDING = [_GROUP[n] for n in ("guaranteed_date", "guaranteed_time", "recipient_name")]
+_ENDING = [_GROUP[name] for name in ("guaranteed_date", "guaranteed_time", "recipient_name")]
 # Fields that pass as the feed gave them, in the record's order; they stand together there.
 _PASSED = [
     _GROUP[name]
     for name in (
-        "event_name",
-        "facility_name",
         "destination_zip",
         "destination_zip4",
         "destination_country",
@@ -63,7 +75,11 @@ _PASSED = [
     )
 ]
 
-TIMES_KEPT_MAX = 200_000
+KEPT_MAX = 100_000
+"""Entries of each memory of a reader; at most some 30 MB each."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Scan(NamedTuple):
@@ -91,21 +107,27 @@ class LineReader:
 
     def __init__(self, clock: FacilityClock) -> None:
         self._clock = clock
-        self._times: dict[bytes, bytes] = {}
+        self._packages: dict[bytes, tuple[bytes, bytes]] = {}
+        self._places: dict[bytes, tuple[bytes, bytes]] = {}
+        self._events: dict[bytes, tuple[bytes, bytes]] = {}
+        self._times: dict[tuple[bytes, bytes, bytes], bytes] = {}
 
     def read(self, line: bytes) -> Scan | LineError:
         """Read one line without its line end."""
         match = _LINE.match(line)
         if match is None or not (line.isascii() or _is_utf8(line)):
             return line_error(line)
-        number, code, facility_zip, day, time = match.group(*_ROUTING)
+        number, place, what, day, time = match.group(*_ROUTING)
         guaranteed_day, guaranteed_time, recipient = match.group(*_ENDING)
-        number = number.replace(b" ", b"")
-        facility_zip = facility_zip.strip()
-        try:
-            when = self._time(facility_zip, day, time)
-        except ValueError:
-            return _no_such_day(line, "event_date")
+        key, barcode_bytes = self._packages.get(number) or self._package(number)
+        facility_zip, facility = self._places.get(place) or self._place(place)
+        code, event_name = self._events.get(what) or self._event(what)
+        when = self._times.get((facility_zip, day, time))
+        if when is None:
+            try:
+                when = self._time(facility_zip, day, time)
+            except ValueError:
+                return _no_such_day(line, "event_date")
         guaranteed = b""
         if guaranteed_day not in _NO_DAY:
             try:
@@ -117,26 +139,55 @@ class LineReader:
         size = _LENGTH
         value = b"".join(
             [
-                _PREFIX + size[len(number)] + number,
-                size[len(code)] + code + when + size[len(facility_zip)] + facility_zip,
+                barcode_bytes,
+                code,
+                when,
+                facility_zip,
                 _BETWEEN,
+                event_name,
+                facility,
                 *[size[len(text)] + text for text in map(bytes.strip, match.group(*_PASSED))],
                 size[len(guaranteed)] + guaranteed,
                 _restricted(recipient) if recipient else _NULL,
             ]
         )
-        return Scan(barcode.owner(number).pic, value)
+        return Scan(key, value)
+
+    def _package(self, field: bytes) -> tuple[bytes, bytes]:
+        """Key of a package, and the record's beginning up to the barcode."""
+        number = field.replace(b" ", b"")
+        found = (barcode.owner(number).pic, _PREFIX + _string(number))
+        return _keep(self._packages, field, found)
+
+    def _place(self, fields: bytes) -> tuple[bytes, bytes]:
+        """`facility_zip` and `facility_name` as they stand in the record."""
+        zip_width = BY_NAME["facility_zip"].width
+        name = fields[zip_width + len(SEPARATOR) :]
+        found = (_string(fields[:zip_width].strip()), _string(name.strip()))
+        return _keep(self._places, fields, found)
+
+    def _event(self, fields: bytes) -> tuple[bytes, bytes]:
+        """`event_code` and `event_name` as they stand in the record."""
+        code_width = BY_NAME["event_code"].width
+        name = fields[code_width + len(SEPARATOR) :]
+        found = (_string(fields[:code_width]), _string(name.strip()))
+        return _keep(self._events, fields, found)
 
     def _time(self, facility_zip: bytes, day: bytes, time: bytes) -> bytes:
-        """`event_time` and `time_basis` as they stand in the record."""
-        place_and_time = facility_zip + day + time
-        known = self._times.get(place_and_time)
-        if known is None:
-            known = _time_bytes(self._clock.event_time(facility_zip, day, time))
-            if len(self._times) >= TIMES_KEPT_MAX:
-                self._times.clear()
-            self._times[place_and_time] = known
-        return known
+        """`event_time` and `time_basis` as they stand in the record; the ZIP as it stands there.
+
+        ValueError when there is no such day.
+        """
+        found = _time_bytes(self._clock.event_time(facility_zip[1:], day, time))
+        return _keep(self._times, (facility_zip, day, time), found)
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> V:
+    """Keep what was worked out; all is forgotten when it is too much."""
+    if len(kept) >= KEPT_MAX:
+        kept.clear()
+    kept[key] = value
+    return value
 
 
 def line_error(line: bytes) -> LineError:
@@ -198,6 +249,11 @@ def _number_in(line: bytes) -> bytes:
     """The tracking number where the layout has it, if what stands there looks like one."""
     number = field_of(line, "barcode").replace(b" ", b"")
     return number if _NUMBER.fullmatch(number) else b""
+
+
+def _string(text: bytes) -> bytes:
+    """A string of the record."""
+    return _LENGTH[len(text)] + text
 
 
 def _restricted(recipient: bytes) -> bytes:

@@ -115,14 +115,12 @@ class SourceFile:
         try:
             while chunk := source.read(CHUNK_BYTES):
                 yield chunk
-        except EOFError as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            if self._facts is not None:  # it was sound in the first pass
+                raise self._changed() from error
+            what = "was cut" if isinstance(error, EOFError) else f"is corrupt ({error})"
             raise FileRefusedError(
-                f"{self.path}: the gzip file ends too early; it was cut",
-                hint="fetch it again; nothing of it was ingested",
-            ) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise FileRefusedError(
-                f"{self.path}: the gzip file is corrupt ({error})",
+                f"{self.path}: the gzip file {what}",
                 hint="fetch it again; nothing of it was ingested",
             ) from error
         except OSError as error:

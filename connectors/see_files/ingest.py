@@ -1,0 +1,330 @@
+"""Take one Scan Event Extract into `<prefix>.raw`, each line exactly once.
+
+A transaction holds the records of some lines and the file's progress, so a kill at any moment
+leaves both or neither. The transactional id comes from the file's content: whoever starts on the
+same content fences the one before, at the next request of which its transaction is refused.
+
+Start order, the only way into work and on after any failure (a bounded number of times):
+
+1. Initialise the producer: fences an older run of this content and settles its transaction.
+2. Take the high watermark of the files topic, read up to it: where the last run stopped.
+   Done: refused. A record of another run above the mark of our first start: it has taken the
+   file over, we end.
+3. Write a *claim* (progress unchanged, our run, a nonce) and read until it comes back. What was
+   read in step 2 must be the very record before it; a broker that was asked too early or deposed
+   could have said otherwise.
+4. Read the file from the line after.
+
+Per portion of lines, and what a kill after each step leaves:
+
+1. encode the lines                           nothing
+2. the file is still the one that was hashed  nothing
+3. begin, send records and progress           an open transaction; the next start aborts it
+4. commit                                     settled one way or the other by the next start
+"""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from connectors.see_files.batches import Batch, BatchMaker, Portion, Record, portions
+from connectors.see_files.files_topic import NONCE_HEADER, FileRecord, FilesTopic
+from connectors.see_files.layout import FORMAT
+from connectors.see_files.line_reader import LineReader
+from connectors.see_files.source_file import FileFacts, FileRefusedError, SourceFile
+from schemas.codec import encode
+from streams.errors import BrokerUnreachableError, ConfigurationError, MidgateError
+from streams.garbage import BetweenBatches
+from streams.record_batches import send_records
+from streams.settings import KafkaSettings, LayoutSettings
+from streams.transactions import (
+    TransactionalProducer,
+    TransactionFailedError,
+    TransactionRefusedError,
+    TransactionTooLargeError,
+)
+
+log = structlog.get_logger(__name__)
+
+ORIGIN_HEX_DIGITS = 16
+RUNNING, DONE = "RUNNING", "DONE"
+HASHES_KEPT_MAX = 200_000
+
+
+class AlreadyIngestedError(FileRefusedError):
+    """The content was ingested before, under whatever name."""
+
+
+class IngestDeposedError(MidgateError):
+    """Another run has taken the file over; it goes on where this one stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """Bounds of one ingest."""
+
+    lines_a_transaction: int = 5_000
+    transaction_timeout_ms: int = 10_000
+    # An open transaction of a dead ingest ends with its time-out plus the broker's sweep of 10 s.
+    held_s_max: float = 30.0
+    # Starts in a row without progress, a growing pause between them: about half a minute, which
+    # is several times what a broker takes to restart.
+    starts_max: int = 8
+    pause_s_max: float = 8.0
+
+
+class Progress(NamedTuple):
+    """Lines taken in, by all runs together, and where they went."""
+
+    lines: int = 0
+    raw: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of the file; `resumed_from` is how many lines an earlier run had taken in."""
+
+    progress: Progress
+    resumed_from: int
+    starts: int
+
+
+class FileIngest:
+    """One run over one file. `run` may be called once."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        layout: LayoutSettings,
+        source: SourceFile,
+        facts: FileFacts,
+        reader: LineReader,
+        *,
+        by: str,
+        limits: IngestLimits | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._kafka = kafka
+        self._layout = layout
+        self._topics = layout.topics
+        self._source = source
+        self._facts = facts
+        self._reader = reader
+        self._by = by
+        self._limits = limits or IngestLimits()
+        self._on_progress = on_progress
+        self._run = uuid.uuid4().hex
+        self._first_mark: int | None = None
+        self._progress = Progress()
+        self._resumed_from = 0
+        self._starts = 0
+        self._has_progressed = False
+
+    @property
+    def transactional_id(self) -> str:
+        """The same for the same content, whatever the file is called."""
+        return f"{self._layout.app_id}-ingest-{self._facts.content_sha256[:ORIGIN_HEX_DIGITS]}"
+
+    async def run(self) -> IngestReport:
+        """Ingest to the end.
+
+        Raises AlreadyIngestedError, FileRefusedError (changed while read), IngestDeposedError,
+        ConfigurationError (no topics), or what the last start failed with.
+        """
+        failures = 0
+        while True:
+            self._has_progressed = False
+            self._starts += 1
+            try:
+                await self._start_and_take_in()
+                return IngestReport(self._progress, self._resumed_from, self._starts)
+            except (TransactionRefusedError, TransactionTooLargeError):
+                raise  # trying again changes nothing
+            except (TransactionFailedError, KafkaError, BrokerUnreachableError) as error:
+                failures = 1 if self._has_progressed else failures + 1
+                is_hopeless = isinstance(error, BrokerUnreachableError) and self._first_mark is None
+                if failures >= self._limits.starts_max or is_hopeless:
+                    raise _as_midgate_error(error) from error
+                log.warning("ingest_starts_over", file=str(self._source.path), error=str(error))
+                pause_s = min(self._limits.pause_s_max, 0.1 * 2**failures)
+                await asyncio.sleep(pause_s * (0.5 + random.random() / 2))
+
+    async def _start_and_take_in(self) -> None:
+        topics = self._topics
+        producer = await TransactionalProducer.open(
+            self._kafka,
+            self.transactional_id,
+            transaction_timeout_ms=self._limits.transaction_timeout_ms,
+            topics=(topics.raw, topics.quarantine, topics.files),
+        )
+        try:
+            for topic in (topics.raw, topics.quarantine, topics.files):
+                if not producer.partitions(topic):
+                    raise ConfigurationError(
+                        f"topic {topic} does not exist", hint="run `midgate topics apply`"
+                    )
+            if await self._claim(producer):
+                await self._take_in(producer)
+        finally:
+            await producer.close()
+
+    async def _claim(self, producer: TransactionalProducer) -> bool:
+        """Steps 2 and 3 of the start order; False when our own run had already finished."""
+        async with FilesTopic(
+            self._kafka,
+            self._topics.files,
+            self._facts.content_sha256,
+            held_s_max=self._limits.held_s_max,
+        ) as files:
+            mark = await files.high_watermark()
+            if self._first_mark is None:
+                self._first_mark = mark
+            await files.read_to(mark)
+            found = files.last
+            self._continue_after(found)
+            if found is not None and found.state == DONE:
+                return False
+            nonce = uuid.uuid4().bytes
+            await producer.begin()
+            await self._send_progress(producer, RUNNING, self._progress, nonce)
+            await producer.commit()
+            await files.read_until_nonce(nonce)
+            if files.previous != found:
+                raise TransactionFailedError("the files topic was read too early")
+        return True
+
+    def _continue_after(self, found: FileRecord | None) -> None:
+        """Take the counts of the last run over; raises when there is nothing to do for us."""
+        if found is None:
+            return
+        if found.run != self._run:
+            assert self._first_mark is not None, "the mark is taken first"
+            if found.offset >= self._first_mark:
+                raise IngestDeposedError(
+                    f"{self._source.path}: {found.by} has taken this file over"
+                    f" after line {self._progress.lines}",
+                    hint="let the other ingest finish; start again should it fail",
+                )
+            if found.state == DONE:
+                raise AlreadyIngestedError(
+                    f"{self._source.path}: the same content was ingested before, by {found.by}"
+                    f" ({found.lines_done} lines)",
+                    hint="nothing is to be done; a file with other content has another hash",
+                )
+            self._resumed_from = found.lines_done
+        self._progress = Progress(found.lines_done, found.raw, found.quarantined)
+
+    async def _take_in(self, producer: TransactionalProducer) -> None:
+        maker = BatchMaker(
+            self._reader,
+            KeyHash(),
+            origin=self._facts.content_sha256[:ORIGIN_HEX_DIGITS],
+            file_name=self._source.path.name,
+            raw_partitions=len(producer.partitions(self._topics.raw)),
+            quarantine_partitions=len(producer.partitions(self._topics.quarantine)),
+        )
+        garbage = BetweenBatches()
+        garbage.start()
+        try:
+            for portion in portions(
+                self._source.chunks(),
+                done=self._progress.lines,
+                lines_max=self._limits.lines_a_transaction,
+            ):
+                batch = maker.make(portion, time.time_ns() // 1_000_000)
+                if portion.is_last:
+                    self._source.verify()
+                else:
+                    self._source.require_unchanged()
+                await self._commit(producer, portion, batch)
+                garbage.after_batch()
+        except FileRefusedError as error:
+            raise FileRefusedError(
+                f"{error}; {self._progress.lines} of its lines have been ingested", hint=error.hint
+            ) from error
+        finally:
+            garbage.stop()
+
+    async def _commit(
+        self, producer: TransactionalProducer, portion: Portion, batch: Batch
+    ) -> None:
+        lines, raw, quarantined = self._progress
+        progress = Progress(
+            lines + len(portion.lines), raw + batch.raw_count, quarantined + batch.quarantined
+        )
+        await producer.begin()
+        await self._send_records(producer, batch)
+        await self._send_progress(producer, DONE if portion.is_last else RUNNING, progress)
+        await producer.commit()
+        self._progress = progress
+        self._has_progressed = True
+        self._on_progress(progress)
+
+    async def _send_records(self, producer: TransactionalProducer, batch: Batch) -> None:
+        for partition, records in batch.raw.items():
+            await send_records(producer, self._topics.raw, partition, records)
+        for partition, records in batch.quarantine.items():
+            await send_records(producer, self._topics.quarantine, partition, records)
+
+    async def _send_progress(
+        self,
+        producer: TransactionalProducer,
+        state: str,
+        progress: Progress,
+        nonce: bytes | None = None,
+    ) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        value = encode(
+            "ingested_file",
+            {
+                "content_sha256": self._facts.content_sha256,
+                "name": self._source.path.name.encode("utf-8", "replace").decode(),
+                "size": self._facts.size,
+                "format": FORMAT,
+                "state": state,
+                "lines_done": progress.lines,
+                "raw": progress.raw,
+                "quarantined": progress.quarantined,
+                "run": self._run,
+                "by": self._by,
+                "updated_at": now_ms,
+            },
+        )
+        key = self._facts.content_sha256.encode()
+        headers = [] if nonce is None else [(NONCE_HEADER, nonce)]
+        record: Record = (key, value, now_ms, headers)
+        await send_records(producer, self._topics.files, 0, [record])
+
+
+class KeyHash:
+    """murmur2 of a key, positive, as every Kafka client's default partitioner takes it.
+
+    A package is scanned a dozen times: what was worked out is kept, within a bound.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, int] = {}
+
+    def __call__(self, key: bytes) -> int:
+        known = self._known.get(key)
+        if known is None:
+            known = murmur2(key) & 0x7FFFFFFF
+            if len(self._known) >= HASHES_KEPT_MAX:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+
+def _as_midgate_error(error: Exception) -> MidgateError:
+    if isinstance(error, MidgateError):
+        return error
+    return TransactionFailedError(f"the ingest failed: {error!r}")
