@@ -28,6 +28,7 @@ PARALLEL_DOWNLOADS = 8
 ATTEMPTS_PER_JAR = 4
 # Of one read on the socket, not of a whole file: a slow line is no error, a dead one is.
 READ_TIMEOUT_S = 30
+RETRY_BACKOFF_S = 0.5
 CHUNK_BYTES = 256 * 1024
 
 # Called with (bytes had, bytes wanted) from several threads, one call at a time.
@@ -181,7 +182,7 @@ def _fetch(folder: Path, jar: Jar, url: str, progress: _Progress, stop: threadin
                     hint="check the network (proxy, certificates) and run it again: what is here"
                     " is kept; a mirror of Maven Central is set by MIDGATE_MAVEN_URL",
                 ) from error
-            stop.wait(0.5 * 2**attempt)
+            stop.wait(RETRY_BACKOFF_S * 2**attempt)
     if not _is_whole(part, jar):
         part.unlink()
         raise DownloadError(
