@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local_kafka.broker import LocalKafka
 from deploy.local_kafka.jars import cache_folder, fetch_jars, maven_url
+from deploy.local_kafka.java import find_java
 from deploy.local_kafka.properties import QUICK_RESTART_PROPERTIES, TEST_PROPERTIES
 from streams.errors import MidgateError
 
@@ -44,6 +45,15 @@ def fetch_jars_for(items: list[pytest.Item]) -> None:
             fetch_jars(cache_folder(os.environ), url=maven_url(os.environ))
         except MidgateError:
             return
+
+
+def fetch_jars_or_skip() -> None:
+    """For tests that start a broker by a command of ours, not by a fixture."""
+    try:
+        find_java(os.environ)
+        fetch_jars(cache_folder(os.environ), url=maven_url(os.environ))
+    except MidgateError as error:
+        no_broker(error)
 
 
 @dataclass
