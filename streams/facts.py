@@ -7,6 +7,7 @@ are shared between the rights and their snapshots.
 
 from dataclasses import dataclass
 from sys import intern
+from typing import NamedTuple
 
 from streams.changes import Body
 
@@ -76,9 +77,11 @@ class Agreement:
     changed_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A grant; an ended one stays ended. `actor` and `reason` are those of its last change."""
+class Grant(NamedTuple):
+    """A grant; an ended one stays ended. `actor` and `reason` are those of its last change.
+
+    A named tuple, as there are a million of them: made in a third of a frozen dataclass's time.
+    """
 
     grant_id: str
     tenant_id: str
