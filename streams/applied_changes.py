@@ -19,7 +19,7 @@ class AppliedChanges:
 
     def remember(self, applied: Applied) -> None:
         """Keep the verdict on a change. A repeat tells nothing new about one that is known."""
-        if applied.verdict == STAGED:
+        if applied.verdict == STAGED or not applied.change_id:  # or of no change at all
             return
         if applied.verdict == REPEAT and applied.change_id in self._verdicts:
             return

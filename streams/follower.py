@@ -36,6 +36,7 @@ from streams.errors import (
     LogError,
     MidgateError,
     NotAuthorizedError,
+    UpgradeNeededError,
     WrongLogError,
 )
 from streams.lease import NEVER, Lease
@@ -60,6 +61,10 @@ SNAPSHOT_CHANGES = 10_000
 # Below this a start gains nothing from a newer snapshot.
 SNAPSHOT_CHANGES_AT_STOP = 100
 HEARTBEAT = "HEARTBEAT"
+WHAT_ENDED: dict[type[LogError], str] = {
+    UpgradeNeededError: "upgrade needed",
+    WrongLogError: "wrong log",
+}
 
 
 class Follower:
@@ -125,7 +130,7 @@ class Follower:
     def problem(self) -> str | None:
         """Why nothing may be decided now; None when deciding is allowed."""
         if self._ended is not None:
-            return str(self._ended)
+            return f"{WHAT_ENDED.get(type(self._ended), 'following ended')}: {self._ended}"
         now = time.monotonic()
         if self._lease.holds(now):
             return None
@@ -298,7 +303,7 @@ class Follower:
             return
         if rights.version > end.high_watermark:
             raise WrongLogError(
-                f"wrong log: {self._topic} ends at {end.high_watermark}, but a local snapshot of"
+                f"{self._topic} ends at {end.high_watermark}, but a local snapshot of"
                 f" it stands at version {rights.version}",
                 hint=HINT_WRONG_LOG,
             )
@@ -312,7 +317,7 @@ class Follower:
                 fetched = await consumer.getmany(self._partition, timeout_ms=POLL_MS)
             except OffsetOutOfRangeError as error:
                 raise WrongLogError(
-                    f"wrong log: {self._topic} has no offset {self.version}, which is next to read",
+                    f"{self._topic} has no offset {self.version}, which is next to read",
                     hint=HINT_WRONG_LOG,
                 ) from error
             records = fetched.get(self._partition, [])

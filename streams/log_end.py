@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 CLOSE_S_MAX = 1.0
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
+# Which end counts as the end: the high watermark.
+END_ISOLATION = READ_UNCOMMITTED
 LATEST = -1
 OFFSET_OUT_OF_RANGE = 1
 # Right after a change of leader, until the new one knows how far the old one had committed.
@@ -80,7 +82,7 @@ class LogClient:
         Raises UnknownTopicOrPartitionError when the topic does not exist, WrongLogError when it
         does not begin at offset 0.
         """
-        high_watermark = await self._offset(READ_UNCOMMITTED)
+        high_watermark = await self._offset(END_ISOLATION)
         start = await self._first_value() if high_watermark else None
         return LogEnd(high_watermark, start)
 

@@ -123,7 +123,7 @@ class LogWatch:
             return
         if self._start is not None and end.start != self._start:
             raise WrongLogError(
-                f"wrong log: {self._topic} was made anew while it was followed",
+                f"{self._topic} was made anew while it was followed",
                 hint=HINT_WRONG_LOG,
             )
         self._start = end.start
@@ -136,7 +136,7 @@ class LogWatch:
             log.warning("log_ends_below_version", end=end, version=version)
         if now - self._short_since > self._lease.length_s:
             raise WrongLogError(
-                f"wrong log: {self._topic} ends at {end}, but version {version} was read from it",
+                f"{self._topic} ends at {end}, but version {version} was read from it",
                 hint=HINT_WRONG_LOG,
             )
 
