@@ -46,6 +46,8 @@ def readiness(health: WorkerHealth) -> dict[str, Any]:
     reasons: list[str] = []
     if health.problem:
         reasons.append(health.problem)
+    elif health.lease_age_s == float("inf"):
+        reasons.append("the authorization log has not been read to its end yet")
     elif health.lease_age_s > health.lease_s_max:
         reasons.append(
             f"the end of the authorization log was not confirmed for {health.lease_age_s:.1f} s "

@@ -4,11 +4,15 @@ Our own lines and those of the libraries take the same way out (stderr), as text
 JSON, one object a line.
 """
 
+import logging
 from typing import Any
 
 import structlog
 
 from streams.settings import WebSettings
+
+# For the services of the framework: "Starting…", "Stopping…" of each is no consequential thing.
+FRAMEWORK_LOG = logging.getLogger("mode.midgate")
 
 # Said at every rebalance or fetch; what matters of it the router says itself.
 QUIET = {
@@ -22,6 +26,9 @@ QUIET = {
     "aiohttp": "WARNING",
     "asyncio": "ERROR",
 }
+
+# At DEBUG, these print the bytes of every request.
+EVERY_REQUEST = ("aiokafka", "asyncio")
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -38,10 +45,11 @@ def logging_config(web: WebSettings) -> dict[str, Any]:
     if web.log_format == "json":
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=False)]
+        plain = structlog.dev.plain_traceback  # the others print locals, and so secrets
+        last = [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
     quiet = {name: {"level": level} for name, level in QUIET.items()}
     if web.log_level.upper() == "DEBUG":
-        quiet = {}
+        quiet = {name: {"level": "INFO"} for name in EVERY_REQUEST}
     return {
         "version": 1,
         "disable_existing_loggers": False,

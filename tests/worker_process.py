@@ -19,7 +19,7 @@ from streams.settings import KafkaSettings, LayoutSettings
 ROOT = Path(__file__).parent.parent
 START_S_MAX = 40.0
 
-MIDGATE = (sys.executable, "-m", "midgate", "worker")
+MIDGATE = (sys.executable, "-m", "midgate.cli", "worker")
 FAUST = (sys.executable, "-m", "faust", "-A", "streams.worker", "worker", "-l", "info")
 # `faust -A` needs nothing of the command line's, and is what a Faust user types.
 

@@ -48,7 +48,7 @@ class Workload:
         for i in range(self.events):
             mid = keys[rng.randrange(len(keys))]
             body = (b"92748%s%011d" if len(mid) == 9 else b"93748%s%014d") % (mid, i)
-            barcode = body + _check_digit(body)
+            barcode = body + check_digit(body)
             yield barcode, encode(i, barcode), mid
 
     def tenant(self, number: int) -> str:
@@ -56,7 +56,8 @@ class Workload:
         return f"{number:04d}"
 
 
-def _check_digit(body: bytes) -> bytes:
+def check_digit(body: bytes) -> bytes:
+    """The check digit of a number without it."""
     odd, even = body[-1::-2], body[-2::-2]
     total = 3 * (sum(odd) - 48 * len(odd)) + sum(even) - 48 * len(even)
     return b"%d" % (-total % 10)
