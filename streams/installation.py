@@ -8,22 +8,19 @@ committed under one transactional id, where the later one waits for the earlier.
 import asyncio
 import random
 import uuid
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from schemas.codec import MalformedRecordError, UnknownFrameError, decode
 from streams import clients
 from streams.acknowledgement import encode_decided_at
-from streams.changes import RULE_VERSION, layout_change, log_start_change
+from streams.changes import layout_change, log_start_change
 from streams.errors import BrokerUnreachableError, ConfigurationError, WrongLogError
 from streams.group_offsets import Offsets, await_offsets
-from streams.log_start import log_id_of
+from streams.rights import Rights
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics_client import TopicChange, TopicsAdmin
 from streams.transactions import TransactionalProducer, TransactionFailedError
@@ -36,16 +33,6 @@ COMMIT_ATTEMPTS_MAX = 5
 COMMIT_TRANSACTION_TIMEOUT_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Foundation:
-    """What the log's first records say; None for what is not there yet."""
-
-    log_id: str | None
-    app_id: str | None = None
-    lanes: int = 0
-    partitions: int = 0
-
-
 async def begin_log(
     kafka: KafkaSettings, layout: LayoutSettings, *, dry_run: bool, absent: bool
 ) -> list[TopicChange]:
@@ -56,7 +43,7 @@ async def begin_log(
     something else than a log of ours.
     """
     topic = layout.topics.authorization
-    found = Foundation(None) if absent else await read_foundation(kafka, topic)
+    found = Rights() if absent else await read_foundation(kafka, topic)
     appended: set[str] = set()
     if not dry_run:
         for _ in range(ROUNDS_MAX):
@@ -77,38 +64,39 @@ async def begin_log(
     shape = f"app id {layout.app_id}, {layout.partitions} partitions, {layout.lanes} lanes"
     log_id = found.log_id or "a fresh one"
     return [
-        TopicChange("log id", _action("log", found.log_id, appended), log_id),
-        TopicChange("layout", _action("layout", found.app_id, appended), shape),
+        TopicChange("log id", _action("log" in appended or not found.log_id), log_id),
+        TopicChange("layout", _action("layout" in appended or found.layout is None), shape),
     ]
 
 
-def refuse_other_layout(found: Foundation, layout: LayoutSettings) -> None:
+def refuse_other_layout(found: Rights, layout: LayoutSettings) -> None:
     """Raise ConfigurationError when the layout in force is not the one of the settings."""
-    if found.app_id is None:
+    in_force = found.layout
+    if in_force is None:
         return
     pairs = (
-        ("app id", "MIDGATE_APP_ID", found.app_id, layout.app_id),
-        ("number of partitions", "MIDGATE_PARTITIONS", found.partitions, layout.partitions),
-        ("number of lanes", "MIDGATE_LANES", found.lanes, layout.lanes),
+        ("app id", "MIDGATE_APP_ID", in_force.app_id, layout.app_id),
+        ("number of partitions", "MIDGATE_PARTITIONS", in_force.partitions, layout.partitions),
+        ("number of lanes", "MIDGATE_LANES", in_force.lanes, layout.lanes),
     )
-    for words, variable, in_force, ours in pairs:
-        if in_force != ours:
+    for words, variable, theirs, ours in pairs:
+        if theirs != ours:
             raise ConfigurationError(
-                f"the {words} in force under prefix {layout.prefix} is {in_force}, not {ours}",
-                hint=f"set {variable}={in_force}, or use another prefix",
+                f"the {words} in force under prefix {layout.prefix} is {theirs}, not {ours}",
+                hint=f"set {variable}={theirs}, or use another prefix",
             )
 
 
-def _action(name: str, present: str | None, appended: set[str]) -> str:
-    return "append" if name in appended or present is None else "none"
+def _action(appended: bool) -> str:
+    return "append" if appended else "none"
 
 
-def _next_record(found: Foundation, layout: LayoutSettings) -> tuple[str, bytes, bytes] | None:
+def _next_record(found: Rights, layout: LayoutSettings) -> tuple[str, bytes, bytes] | None:
     change_id = uuid.uuid4().bytes
     stamp = {"actor": ACTOR, "reason": "begin the installation", "change_id": change_id}
-    if found.log_id is None:
+    if not found.log_id:
         return "log", log_start_change(str(uuid.uuid4()), **stamp), change_id
-    if found.app_id is None:
+    if found.layout is None:
         value = layout_change(layout.app_id, layout.lanes, layout.partitions, **stamp)
         return "layout", value, change_id
     return None
@@ -130,24 +118,27 @@ async def _append(kafka: KafkaSettings, topic: str, value: bytes, change_id: byt
         await producer.stop()
 
 
-async def read_foundation(kafka: KafkaSettings, topic: str) -> Foundation:
-    """Log id and layout as every follower takes them, read from the start of the log.
+async def read_foundation(kafka: KafkaSettings, topic: str) -> Rights:
+    """The rights as every follower takes them, read until the layout is known or the log ends.
 
-    Raises WrongLogError when the first record is no LOG_START.
+    Only log id and layout of the result mean anything: what comes later is not in. Raises
+    WrongLogError or UpgradeNeededError for a log that is not ours or newer.
     """
     partition = TopicPartition(topic, 0)
     consumer = clients.consumer(kafka)
     await clients.start(consumer, kafka)
-    found = Foundation(None)
+    rights = Rights()
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
             consumer.seek(partition, 0)
-            while found.app_id is None and await consumer.position(partition) < end:
+            while rights.layout is None and await consumer.position(partition) < end:
                 batches = await consumer.getmany(partition, timeout_ms=500)
                 for record in batches.get(partition, []):
-                    found = _fold(found, record.offset, record.value, topic)
+                    rights.apply(record.offset, record.timestamp, record.value)
+                    if rights.layout is not None:
+                        break
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnreachableError(
             f"{topic} could not be read: {error!r}",
@@ -155,44 +146,7 @@ async def read_foundation(kafka: KafkaSettings, topic: str) -> Foundation:
         ) from error
     finally:
         await consumer.stop()
-    return found
-
-
-def _fold(found: Foundation, offset: int, value: bytes | None, topic: str) -> Foundation:
-    if found.log_id is None:
-        if offset != 0:
-            raise WrongLogError(
-                f"the first record of {topic} is at offset {offset}, not 0",
-                hint="its beginning is lost or was hidden: find out who wrote or cut it",
-            )
-        return Foundation(log_id_of(value or b""))
-    change = _decoded(value, "authorization_change")
-    body = _decoded(change.get("body"), "layout")
-    if found.app_id is not None or not body or not _is_first_layout(change, body):
-        return found
-    return Foundation(found.log_id, body["app_id"], body["lanes"], body["partitions"])
-
-
-def _is_first_layout(change: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    return (
-        change["kind"] == "LAYOUT"
-        and change["subject"] == "layout"
-        and change["base"] == -1
-        and change["import_id"] is None
-        and change["rule_version"] == RULE_VERSION
-        and body["lanes"] >= 1
-        and body["partitions"] >= 1
-        and body["partitions"] % body["lanes"] == 0
-    )
-
-
-def _decoded(value: bytes | None, name: str) -> dict[str, Any]:
-    """The record if the bytes hold one of that name, else an empty mapping."""
-    try:
-        found, record = decode(value or b"")
-    except (UnknownFrameError, MalformedRecordError):
-        return {}
-    return record if found == name else {}
+    return rights
 
 
 async def commit_first_offsets(
@@ -277,5 +231,13 @@ async def _commit_missing(
             }
             await producer.send_offsets(offsets, group)
             await producer.commit()
+            # The marker that shows them to readers is written after the commit is answered.
+            await await_offsets(
+                producer.client,
+                group,
+                everything,
+                lambda found: len(found) == len(everything),
+                timeout_s=READ_TIMEOUT_S,
+            )
     finally:
         await producer.close()
