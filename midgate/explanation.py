@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from streams.settings import KafkaSettings, LayoutSettings
 
 CHANNEL_NAMES = ("UNKNOWN", "API", "WEBHOOK", "SEE")
+READING_PARTS = ("routing", "ai", "stc", "mid", "serial", "check_digit")
 ORDER = {reason: number for number, reason in enumerate(Reason)}
 
 
@@ -158,7 +159,9 @@ def _barcode(number: str) -> dict[str, Any]:
         "verdict": report.verdict.value,
         "mid": report.mid or "",
         "reason": report.reason,
-        "readings": [reading._asdict() for reading in report.readings],
+        "readings": [
+            {name: getattr(reading, name) for name in READING_PARTS} for reading in report.readings
+        ],
     }
 
 

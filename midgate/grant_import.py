@@ -67,16 +67,12 @@ def check_references(session: Session, rows: list[GrantRow]) -> list[RowError]:
     rights = session.rights
     agreements = {one.agreement_id: one.tenant_id for one in rights.agreements.values()}
 
-    def tenant_open(tenant: str) -> bool:
-        found = rights.tenants.get(tenant)
-        return found is not None and not found.closed
-
     return reference_errors(
         rows,
-        tenant_open=tenant_open,
+        tenant_open=rights.tenant_open,
         crid_known=rights.crids.__contains__,
         agreement_tenant=agreements.get,
-        grant_ended=rights.is_ended,
+        grant_ended=rights.grant_ended,
     )
 
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -75,7 +76,11 @@ async def open_session(effective: Settings, *, writing: bool) -> AsyncIterator[S
     from streams.authorization_writer import AuthorizationWriter
     from streams.follower import Follower
 
-    follower = Follower(effective.kafka, effective.layout, effective.authorization, heartbeat=False)
+    say_only_warnings()
+    authorization = effective.authorization
+    if authorization.snapshot_dir is None:
+        authorization = authorization.model_copy(update={"snapshot_dir": default_snapshot_dir()})
+    follower = Follower(effective.kafka, effective.layout, authorization, heartbeat=False)
     await follower.start()
     try:
         if not writing:
@@ -115,10 +120,22 @@ def dry(output: Format, plan: dict[str, Any]) -> None:
         note("dry run: nothing was done")
 
 
-def default_snapshot_dir() -> str:
+def default_snapshot_dir() -> Path:
     """Folder of the rights' local snapshots for commands: they start from it plus the tail."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(root, "midgate", "rights")
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "midgate" / "rights"
+
+
+def say_only_warnings() -> None:
+    """A command's own words are enough; of the libraries and the follower, only warnings."""
+    import logging.config
+
+    from streams.logs import configure, logging_config
+    from streams.settings import WebSettings
+
+    level = os.environ.get("MIDGATE_LOG_LEVEL", "WARNING")
+    logging.config.dictConfig(logging_config(WebSettings(log_level=level)))
+    configure()
 
 
 def instant_option(option: str, text: str) -> int | None:
