@@ -79,7 +79,7 @@ class AuthorizationWriter:
         try:
             async with asyncio.timeout(self._attempt_s):
                 await client.open()
-                end = await client.end()
+                end = await client.first_end()
         except (KafkaError, OSError) as error:
             raise self._explained(error) from error
         finally:

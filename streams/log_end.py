@@ -14,6 +14,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
+    NotLeaderForPartitionError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -31,6 +32,7 @@ from streams.settings import KafkaSettings
 log = structlog.get_logger(__name__)
 
 CLOSE_S_MAX = 1.0
+LEADER_PAUSE_S = 0.1
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 # Which end counts as the end: the high watermark.
 END_ISOLATION = READ_UNCOMMITTED
@@ -85,6 +87,15 @@ class LogClient:
         high_watermark = await self._offset(END_ISOLATION)
         start = await self._first_value() if high_watermark else None
         return LogEnd(high_watermark, start)
+
+    async def first_end(self) -> LogEnd:
+        """`end`, asked again while nobody leads the log, as right after a start of the broker.
+        Under a time limit of the caller's."""
+        while True:
+            try:
+                return await self.end()
+            except (LeaderNotAvailableError, NotLeaderForPartitionError):
+                await asyncio.sleep(LEADER_PAUSE_S)
 
     async def last_stable_offset(self) -> int:
         """The offset below which every transaction has ended."""

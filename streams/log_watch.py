@@ -4,7 +4,7 @@ and says what is in the way."""
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -66,7 +66,7 @@ class LogWatch:
         )
         async with asyncio.timeout(self._patience_s):
             await self._client.open()
-        return await self._ask(self._client)
+        return await self._ask(self._client.first_end)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -81,7 +81,7 @@ class LogWatch:
         interval_s = min(self._lease.length_s / QUESTIONS_A_LEASE, QUESTION_S_MAX)
         while True:
             try:
-                end = await self._ask(self._client)
+                end = await self._ask(self._client.end)
                 self.trouble = await self._in_the_way(self._client, end)
             except EmptyLogError as error:
                 self.trouble = str(error)
@@ -100,12 +100,12 @@ class LogWatch:
             return f"the broker answers, but no new record arrives: {why}"
         return f"read up to version {self._version()}"
 
-    async def _ask(self, client: LogClient) -> LogEnd:
+    async def _ask(self, question: Callable[[], Awaitable[LogEnd]]) -> LogEnd:
         version = self._version()
         asked_at = time.monotonic()
         try:
             async with asyncio.timeout(self._patience_s):
-                end = await client.end()
+                end = await question()
         except UnknownTopicOrPartitionError as error:
             raise EmptyLogError(f"{self._topic} does not exist", hint=HINT_APPLY) from error
         self._refuse_another_log(end)

@@ -61,6 +61,8 @@ async def test_a_log_whose_beginning_was_deleted(
             pass
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_log_restored_from_a_backup(
     broker_factory: BrokerFactory, layout_settings: LayoutSettings
 ) -> None:
