@@ -1,0 +1,58 @@
+"""How many records the next batch takes: bounded by the setting, by failures, by bytes out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.batch_size import HEADROOM, URGENT_RECORDS_MAX, BatchSize
+
+
+def size_of(records_max: int = 20_000, bytes_out_max: int = 32_000_000) -> BatchSize:
+    return BatchSize(records_max=records_max, bytes_out_max=bytes_out_max)
+
+
+def test_it_is_halved_after_each_failure_until_a_commit() -> None:
+    size = size_of()
+    size.failed()
+    size.failed()
+    assert size.records() == 5_000
+    size.committed(5_000, 0)
+    assert size.records() == 20_000
+
+
+def test_it_never_reaches_zero() -> None:
+    size = size_of()
+    for _ in range(100):
+        size.failed()
+    assert size.records() == 1
+    size.committed(1, 1)
+    assert size.records() == 20_000
+
+
+def test_after_a_restricting_change_it_is_small() -> None:
+    assert size_of().records(urgent=True) == URGENT_RECORDS_MAX
+    assert size_of(records_max=10).records(urgent=True) == 10
+
+
+def test_bytes_out_bound_it() -> None:
+    size = size_of(bytes_out_max=1_000_000)
+    size.committed(1_000, 1_000_000)
+    assert size.records() == int(1_000 * HEADROOM)
+
+
+def test_it_grows_again_slowly() -> None:
+    size = size_of(bytes_out_max=1_000_000)
+    size.committed(100, 1_000_000)
+    before = size.records()
+    size.committed(100, 0)
+    assert before < size.records() < 2 * before
+
+
+def test_one_record_larger_than_the_bound_is_still_taken() -> None:
+    size = size_of(bytes_out_max=10)
+    size.observed(1, 1_000_000)
+    assert size.records() == 1
+
+
+@given(records=st.integers(2, 100_000), bytes_out=st.integers(1_001, 10**12))
+def test_a_cut_is_always_smaller_and_never_empty(records: int, bytes_out: int) -> None:
+    assert 1 <= size_of(bytes_out_max=1_000).cut(records, bytes_out) <= records // 2

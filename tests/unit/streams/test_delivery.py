@@ -1,0 +1,89 @@
+"""The values a deliverer writes, and the input it refuses."""
+
+from typing import NamedTuple
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas.codec import decode
+from streams.delivery import (
+    DelivererIdentity,
+    MissingOffsetError,
+    StartPoint,
+    raw_offsets,
+    reached,
+    registration,
+    shows_nonce,
+    start_mark,
+    start_points,
+)
+from streams.topics import TopicNames
+
+IDENTITY = DelivererIdentity(
+    transactional_id="app-router-1",
+    kind="LANE",
+    app_id="app",
+    lane=1,
+    lanes=2,
+    partitions=4,
+    inputs=(2, 3),
+    group="app-router",
+    ack=TopicPartition("midgate.ledger", 1),
+    topics=TopicNames(),
+    build="test",
+)
+
+
+class Place(NamedTuple):
+    partition: int
+    offset: int
+
+
+def test_positions_after_a_batch_are_those_behind_its_last_records() -> None:
+    records = [Place(2, 10), Place(2, 14), Place(3, 5)]
+    assert reached(records, {2: 10, 3: 4}) == {2: 15, 3: 6}
+    assert reached([], {2: 10}) == {}
+
+
+@pytest.mark.parametrize(
+    "records",
+    [[Place(2, 9)], [Place(2, 11), Place(2, 11)], [Place(2, 12), Place(2, 11)], [Place(0, 50)]],
+    ids=["below", "twice", "back", "foreign"],
+)
+def test_what_would_double_events_is_refused(records: list[Place]) -> None:
+    with pytest.raises(AssertionError):
+        reached(records, {2: 10, 3: 0})
+
+
+def test_start_points_are_what_was_committed() -> None:
+    offsets = raw_offsets(IDENTITY, {2: 17, 3: 0}, decided_at_ms=1234)
+    assert start_points(IDENTITY, offsets) == {2: StartPoint(17, 1234), 3: StartPoint(0, 1234)}
+
+
+def test_a_missing_offset_is_an_error_with_a_hint() -> None:
+    with pytest.raises(MissingOffsetError, match=r"midgate\.raw-3") as missing:
+        start_points(IDENTITY, raw_offsets(IDENTITY, {2: 17}, decided_at_ms=0))
+    assert "midgate topics apply" in missing.value.hint
+
+
+def test_only_this_very_nonce_counts() -> None:
+    mark = start_mark(IDENTITY, "mine", version=5)
+    assert shows_nonce(IDENTITY, "mine", mark)
+    assert not shows_nonce(IDENTITY, "another", mark)
+    assert not shows_nonce(IDENTITY, "mine", {})
+    assert not shows_nonce(IDENTITY, "mine", {IDENTITY.ack: OffsetAndMetadata(5, "")})
+
+
+def test_a_registration_says_who_and_where() -> None:
+    name, envelope = decode(registration(IDENTITY, "mine", (7, 3), b"c" * 16))
+    assert (name, envelope["kind"]) == ("authorization_change", "DELIVERER")
+    assert envelope["subject"] == "deliverer/app-router-1"
+    _, body = decode(envelope["body"])
+    assert body["nonce"] == "mine"
+    assert (body["producer_id"], body["producer_epoch"]) == (7, 3)
+    assert (body["ack_group"], body["ack_topic"], body["ack_partition"]) == (
+        "app-router",
+        "midgate.ledger",
+        1,
+    )
