@@ -24,13 +24,13 @@ def import_file(
 ) -> None:
     """Run one import; raises InputError when anything in the file is wrong."""
     rows, errors = read_file(file)
-    if errors:
+    if errors and not rows:
         refuse(file, errors, output)
 
     async def work(session: Session) -> dict[str, Any]:
-        errors = check_references(session, rows)
-        if errors:
-            refuse(file, errors, output)
+        found = sorted([*errors, *check_references(session, rows)], key=lambda error: error.line)
+        if found:
+            refuse(file, found, output)
         wanted = [row for row in rows if not in_force(session, row.body)]
         new = sum(row.body["grant_id"] not in session.rights.grants for row in wanted)
         summary: dict[str, Any] = {
