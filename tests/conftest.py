@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from deploy.local_kafka.broker import LocalKafka
+from deploy.local_kafka.broker import QUICK_JVM, LocalKafka
 from deploy.local_kafka.properties import TEST_PROPERTIES
 from streams.errors import MidgateError
 from streams.settings import KafkaSettings, LayoutSettings
@@ -58,7 +58,10 @@ def kafka(
         yield KafkaUnderTest(given)
         return
     broker = LocalKafka(
-        tmp_path_factory.mktemp("kafka"), extra_properties=TEST_PROPERTIES, jvm_heap="768m"
+        tmp_path_factory.mktemp("kafka"),
+        extra_properties=TEST_PROPERTIES,
+        jvm_heap="768m",
+        jvm_options=QUICK_JVM,
     )
     try:
         broker.start()

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from deploy.local_kafka.broker import LocalKafka
+from deploy.local_kafka.broker import QUICK_JVM, LocalKafka
 from deploy.local_kafka.jars import cache_folder, fetch_jars, maven_url
 from deploy.local_kafka.java import find_java
 from deploy.local_kafka.properties import QUICK_RESTART_PROPERTIES, TEST_PROPERTIES
@@ -82,6 +82,7 @@ class OwnBrokers:
             },
             scram_users=scram_users,
             jvm_heap=jvm_heap,
+            jvm_options=QUICK_JVM,
         )
         self.started.append(broker)
         broker.start()

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deploy.local_kafka import process
@@ -30,13 +30,15 @@ from deploy.local_kafka.properties import (
     server_properties,
 )
 
-START_TIMEOUT_S = 90
-FORMAT_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
+FORMAT_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 20
 # Between choosing a free port and listening on it somebody else can take it.
 START_ATTEMPTS = 3
 LOG_TAIL_LINES = 15
 LOG_TAIL_BYTES = 64 * 1024
+# For a JVM that lives seconds: compiled lightly, it needs half of the processor time.
+QUICK_JVM = ("-XX:TieredStopAtLevel=1",)
 # Kafka's last word when everything is up: listeners open, the node no longer fenced.
 READY = "Kafka Server started"
 PORT_TAKEN = "Address already in use"
@@ -53,6 +55,7 @@ class LocalKafka:
         extra_properties: Mapping[str, str] | None = None,
         scram_users: Mapping[str, str] | None = None,
         jvm_heap: str = "512m",
+        jvm_options: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """`port` None: the folder's last port if free, else one the system gives.
@@ -65,6 +68,7 @@ class LocalKafka:
         self._extra = dict(extra_properties or {})
         self._scram_users = dict(scram_users or {})
         self._jvm_heap = jvm_heap
+        self._jvm_options = list(jvm_options)
         self._environ = os.environ if environ is None else environ
         self._child: subprocess.Popen[bytes] | None = None
         self._pid_file = self.folder / "kafka.pid"
@@ -225,7 +229,11 @@ class LocalKafka:
             since = self._log_file.stat().st_size if self._log_file.exists() else 0
             with self._log_file.open("ab") as log:
                 self._child = subprocess.Popen(
-                    [*self._java_command(java, jars), "kafka.Kafka", self._properties_file],
+                    [
+                        *self._java_command(java, jars, self._jvm_options),
+                        "kafka.Kafka",
+                        self._properties_file,
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -285,7 +293,7 @@ class LocalKafka:
 
     def _format(self, java: Path, jars: list[Path]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = [*self._java_command(java, jars), "kafka.tools.StorageTool", "format"]
+        command = [*self._java_command(java, jars, QUICK_JVM), "kafka.tools.StorageTool", "format"]
         # A leading dash in the id would be read as an option.
         command += [f"--cluster-id={cluster}", "-c", self._properties_file]
         for name, password in self._scram_users.items():
@@ -305,9 +313,12 @@ class LocalKafka:
                 hint="see whether the disk is full and the folder writable, or give another --dir",
             )
 
-    def _java_command(self, java: Path, jars: list[Path]) -> list[str | Path]:
+    def _java_command(
+        self, java: Path, jars: list[Path], options: Sequence[str]
+    ) -> list[str | Path]:
         return [
             java,
+            *options,
             f"-Xmx{self._jvm_heap}",
             "-XX:+UseG1GC",
             "-XX:MaxGCPauseMillis=20",

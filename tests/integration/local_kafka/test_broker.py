@@ -10,7 +10,7 @@ from deploy.local_kafka.errors import LocalKafkaError
 from deploy.local_kafka.properties import answers
 from streams import clients
 from streams.settings import KafkaSettings
-from tests.kafka_support import BrokerFactory, KafkaUnderTest
+from tests.kafka_support import BrokerFactory, KafkaUnderTest, fetch_jars_or_skip
 
 pytestmark = pytest.mark.broker
 
@@ -80,6 +80,7 @@ def test_forgotten_broker_is_named(broker_factory: BrokerFactory) -> None:
 
 def test_bad_setting_fails_at_once_with_the_log(tmp_path: Path) -> None:
     """A broker that dies is not waited for; its last words are in the error."""
+    fetch_jars_or_skip()
     broker = LocalKafka(tmp_path / "k", extra_properties={"authorizer.class.name": "no.such.Class"})
     with pytest.raises(LocalKafkaError, match=r"no\.such\.Class") as caught:
         broker.start()
