@@ -36,6 +36,8 @@ _V1_RESTRICTED_TEXTS = range(2)
 _BEYOND = 1 << 31
 _STEPS = tuple(1 + (n >> 1) if n < 128 and not n & 1 else _BEYOND for n in range(256))
 _three_words = Struct("<HHH").unpack_from
+# A named tuple's own constructor costs half as much again.
+_new = tuple.__new__
 
 
 class EventFacts(NamedTuple):
@@ -61,19 +63,20 @@ def read_event(value: bytes) -> EventFacts:
     Raises UnknownFrameError for any other frame, MalformedRecordError for bytes that are not a
     well-formed record.
     """
-    if len(value) < FRAME_BYTES or value[0] != 0:
-        raise MalformedRecordError("frame")
-    reader = _READERS.get(value[:FRAME_BYTES])
-    if reader is None:
-        raise UnknownFrameError(int.from_bytes(value[1:FRAME_BYTES], "big"))
+    walks = _WALKS.get(value[:FRAME_BYTES])
+    if walks is None:
+        raise _no_event(value)
+    quick, plain = walks
     try:
-        return reader(value)
+        return quick(value) or plain(value)
     except (IndexError, ValueError) as error:
         raise MalformedRecordError(f"tracking_event: {error}") from error
 
 
-def _read_v1(value: bytes) -> EventFacts:
-    return _quick_v1(value) or _plain_v1(value)
+def _no_event(value: bytes) -> ValueError:
+    if len(value) < FRAME_BYTES or value[0] != 0:
+        return MalformedRecordError("frame")
+    return UnknownFrameError(int.from_bytes(value[1:FRAME_BYTES], "big"))
 
 
 def _quick_v1(value: bytes) -> EventFacts | None:
@@ -130,19 +133,20 @@ def _quick_v1(value: bytes) -> EventFacts | None:
         or not value[rest_at:].isascii()
     ):
         return None
-    return EventFacts(
-        value[6:code_at],
-        value[code_at + 1 : time_at],
+    event_time_ms = (
         ((low >> 1) & 0x3F)
         | (low & 0x7F00) >> 2
         | (middle & 0x7F) << 13
         | (middle & 0x7F00) << 12
         | (high & 0x7F) << 27
-        | (high & 0x7F00) << 26,
-        basis >> 1,
-        value[zip_at + 1 : date_at],
-        channel >> 1,
-        restricted_at,
+        | (high & 0x7F00) << 26
+    )
+    code = value[code_at + 1 : time_at]
+    zip_code = value[zip_at + 1 : date_at]
+    barcode = value[6:code_at]
+    return _new(
+        EventFacts,
+        (barcode, code, event_time_ms, basis >> 1, zip_code, channel >> 1, restricted_at),
     )
 
 
@@ -213,6 +217,6 @@ def _text(value: bytes, pos: int) -> int:
 
 
 # A new version is a new line here; a frame without one is never walked, passed on or cut.
-_READERS: dict[bytes, Callable[[bytes], EventFacts]] = {
-    b"\0" + frame_id("tracking_event", 1).to_bytes(4, "big"): _read_v1,
+_WALKS: dict[bytes, tuple[Callable[[bytes], EventFacts | None], Callable[[bytes], EventFacts]]] = {
+    b"\0" + frame_id("tracking_event", 1).to_bytes(4, "big"): (_quick_v1, _plain_v1),
 }
