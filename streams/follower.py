@@ -29,6 +29,7 @@ from aiokafka.structs import TopicPartition
 
 from streams import clients
 from streams.applied_changes import AppliedChanges
+from streams.ending import end_tasks
 from streams.errors import (
     BrokerUnreachableError,
     EmptyLogError,
@@ -55,6 +56,7 @@ FETCH_BYTES = 8 * 1024 * 1024
 POLL_MS = 500
 REOPEN_S = (0.1, 1.0)
 CLOSE_S_MAX = 2.0
+STOP_S_MAX = 8.0
 READY_S_MAX = 30.0
 # Changes (heartbeats do not count) after which the next start would read too long a tail.
 SNAPSHOT_CHANGES = 10_000
@@ -163,12 +165,12 @@ class Follower:
                 raise
 
     async def stop(self) -> None:
-        """Stop within a few seconds, and leave a snapshot if there is a folder for it."""
+        """Stop, within 8 s at the worst, and leave a snapshot if there is a folder for it."""
         task, self._task = self._task, None
         if task is None:
             return
-        task.cancel()
-        await asyncio.wait([task], timeout=3 * CLOSE_S_MAX)
+        if not await end_tasks([task], STOP_S_MAX):
+            log.warning("follower_did_not_end", topic=self._topic, bound_s=STOP_S_MAX)
         if self._ended is None and self._unsaved >= SNAPSHOT_CHANGES_AT_STOP:
             await self._save()
 
@@ -364,13 +366,13 @@ async def _first_failure(*loops: Any) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks, CLOSE_S_MAX)
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     """A consumer whose broker is gone can take for ever to say goodbye."""
-    with contextlib.suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(CLOSE_S_MAX):
-            await consumer.stop()
+    stopping = asyncio.create_task(consumer.stop())
+    try:
+        await asyncio.wait([stopping], timeout=CLOSE_S_MAX)
+    finally:
+        await end_tasks([stopping], CLOSE_S_MAX)

@@ -8,6 +8,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams.changes import heartbeat_change
+from streams.ending import end_tasks
 from streams.log_appender import LogAppender
 from streams.settings import KafkaSettings
 
@@ -35,8 +36,7 @@ class Heartbeats:
     async def stop(self) -> None:
         """Give up what is under way and close the connection."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CLOSE_S_MAX)
+            await end_tasks([self._task], CLOSE_S_MAX)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S_MAX):
                 await self._appender.close()
