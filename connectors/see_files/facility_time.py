@@ -20,11 +20,11 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
-# Military and diplomatic post: AA 340, AE 090–098, AP 962–966. The table leaves most of their
+# Military and diplomatic post: AA 340, AE 090–099, AP 962–966. The table leaves most of their
 # zones empty, but gives six of them (09905, 09980–09984) to New York, which is where such mail
 # leaves the country and not where it is scanned.
 MILITARY_PREFIXES = frozenset(
-    [b"340", *(b"%03d" % number for number in (*range(90, 99), *range(962, 967)))]
+    [b"340", *(b"%03d" % number for number in (*range(90, 100), *range(962, 967)))]
 )
 # Not places: parcels returned under 569xx are scanned wherever they are handed over, although the
 # table puts them to Washington; 88888 is the address for letters to Santa Claus.

@@ -1,23 +1,30 @@
 """Build a line reader with the real table of ZIPs."""
 
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import zipcodes  # untyped
+import zipcodes
 
 from connectors.see_files.facility_time import FacilityClock, zone_table
 from connectors.see_files.line_reader import LineReader
 from streams.errors import ConfigurationError
 
 
+@cache
+def zip_rows() -> list[dict[str, Any]]:
+    """Every ZIP of the package `zipcodes`; reading them takes about a second."""
+    rows: list[dict[str, Any]] = zipcodes.list_all()  # type: ignore[no-untyped-call]
+    return rows
+
+
 def line_reader() -> LineReader:
-    """A reader of its own caches; reading the table takes about a second, so share it.
+    """A reader with memories of its own.
 
     ConfigurationError when this machine does not know a zone of the table: its events would
     silently lose their UTC times.
     """
-    rows: list[dict[str, Any]] = zipcodes.list_all()  # type: ignore[no-untyped-call]
-    zones = zone_table(rows)
+    zones = zone_table(zip_rows())
     for zone in set(zones.values()):
         try:
             ZoneInfo(zone)
