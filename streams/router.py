@@ -123,9 +123,8 @@ class Router(Service):
         consumer = self._consumer = self._membership(layout, raw)
         try:
             await clients.start(consumer, self.settings.kafka)
-            partitions = consumer.partitions_for_topic(raw) or set()
             consumer.subscribe([raw], listener=_Listener(self))
-            log.info("router_joining", group=layout.router_group, partitions=len(partitions))
+            log.info("router_joining", group=layout.router_group)
             while not self.should_stop:
                 try:
                     # Returns nothing, as all is paused; it raises what went wrong in the group,
