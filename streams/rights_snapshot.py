@@ -20,7 +20,7 @@ class RightsSnapshot:
         "_grants",
         "_mid_crids",
         "_mid_grants",
-        "_plans",
+        "_plan_shards",
         "agreements",
         "confirmed_at",
         "layout",
@@ -42,11 +42,12 @@ class RightsSnapshot:
         self._mid_grants = state.mid_grants.freeze()
         self._mid_crids = state.mid_crids.freeze()
         self._crid_grants = state.crid_grants.freeze()
-        self._plans = state.plans.freeze()
+        self._plan_shards = state.plans.freeze().shards
 
     def plan(self, mid: bytes, channel: int, now_ms: int) -> Plan:
         """What happens to an event of this MID and channel (its symbol's index) at `now_ms`."""
-        known = self._plans.find(mid)
+        shards = self._plan_shards
+        known = shards[hash(mid) & (len(shards) - 1)].get(mid)
         if known is not None:
             plan = known[channel]
             if plan is not None and plan.valid_from_ms <= now_ms < plan.valid_until_ms:
@@ -56,7 +57,7 @@ class RightsSnapshot:
         if not candidates:
             return NOBODY
         plan = make_plan(text, channel, now_ms, candidates, self)
-        shard = self._plans.shard(mid)
+        shard = shards[hash(mid) & (len(shards) - 1)]
         shard.setdefault(mid, [None] * len(CHANNELS))[channel] = plan
         return plan
 

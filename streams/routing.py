@@ -12,7 +12,7 @@ is dropped, and none raises. Formats: docs/authorization-log.md, "What stands in
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from schemas.barcode import owner
@@ -29,9 +29,10 @@ OutRecord = tuple[bytes | None, bytes | None, int, list[Header]]
 """Key, value, timestamp (Unix ms), headers."""
 
 UNBOUNDED = 1 << 62
-# What a copy costs in a produce request beyond key, value, source and grant id: names and values
-# of the headers (130 bytes with offsets and versions of 19 digits) and the record's own framing.
-COPY_OVERHEAD_BYTES = 192
+# What a copy costs in a produce request beyond key, value and source: names and values
+# of the headers, with offsets and versions of 19 digits (140 bytes), the grant id (100) and the
+# record's own framing.
+COPY_OVERHEAD_BYTES = 320
 
 _SPEC_VERSION = ("ce_specversion", b"1.0")
 _TYPE = ("ce_type", b"org.midgate.scan.v1")
@@ -79,41 +80,28 @@ class RoutedBatch(NamedTuple):
     bytes_out: int
 
 
-class _Destination:
-    """What events of one MID, channel and raw partition have in common within a batch."""
-
-    __slots__ = ("events", "id_bytes", "reason", "targets")
-
-    def __init__(self, reason: str) -> None:
-        self.targets: list[tuple[Callable[[OutRecord], None], Header]] = []
-        self.reason = reason
-        self.id_bytes = 0
-        self.events = 0
-
-
 class _Output:
     """What the loop fills."""
 
     __slots__ = (
         "bytes_out",
-        "destinations",
+        "copies",
+        "events",
         "next_offsets",
+        "places",
         "quarantine",
         "quarantined",
         "records",
-        "tenant",
         "withheld",
     )
 
     def __init__(self) -> None:
-        self.tenant: dict[tuple[str, int], list[OutRecord]] = {}
+        self.places: dict[str, list[list[OutRecord]]] = {}
         self.quarantine: dict[int, list[OutRecord]] = {}
         self.next_offsets: dict[int, int] = {}
         self.withheld: Counter[str] = Counter()
         self.quarantined: Counter[str] = Counter()
-        self.destinations: dict[int, list[dict[bytes, _Destination]]] = {}
-        self.bytes_out = 0
-        self.records = 0
+        self.records = self.events = self.copies = self.bytes_out = 0
 
 
 def route_batch(
@@ -147,22 +135,19 @@ def _route(
     records: Iterable[RawRecord],
     snapshot: RightsSnapshot,
     now_ms: int,
-    source_header: Header,
-    authz_header: Header,
+    source: Header,
+    authz: Header,
     bytes_out_max: int,
     out: _Output,
 ) -> None:
     """The loop over the records; see `route_batch`."""
-    next_offsets, withheld = out.next_offsets, out.withheld
-    copy_bytes = COPY_OVERHEAD_BYTES + len(source_header[1])
-    bytes_out = done = 0
-    current = -1
-    by_channel: list[dict[bytes, _Destination]] = []
+    copy_bytes = COPY_OVERHEAD_BYTES + len(source[1])
+    # By channel, then by MID: so the key is a string that is there already, and no tuple.
+    plans: list[dict[bytes, Plan]] = [{} for _ in CHANNELS]
+    places, withheld = out.places, out.withheld
+    bytes_out = done = events = copies = 0
     for record in records:
         partition, offset, key = record.partition, record.offset, record.key
-        if partition != current:
-            current = partition
-            by_channel = out.destinations.setdefault(partition, [{} for _ in CHANNELS])
         value = record.value or b""
         try:
             facts = read_event(value)
@@ -176,27 +161,30 @@ def _route(
             if not channel:
                 mid, reason = b"", _CHANNEL_UNKNOWN
         if mid:
-            destination = by_channel[channel].get(mid)
-            if destination is None:
-                plan = snapshot.plan(mid, channel, now_ms)
-                destination = by_channel[channel][mid] = _destination(plan, partition, out.tenant)
-            targets = destination.targets
-            if targets:
+            plan = plans[channel].get(mid)
+            if plan is None:
+                plan = plans[channel][mid] = snapshot.plan(mid, channel, now_ms)
+            routes = plan.routes
+            if routes:
                 cut_at = facts[6]
                 cut = value if len(value) == cut_at + 1 else value[:cut_at] + b"\0"
-                size = len(cut) + len(key or b"") + copy_bytes
-                size = destination.id_bytes + len(targets) * size
+                size = len(routes) * (len(cut) + len(key or b"") + copy_bytes)
                 if bytes_out + size > bytes_out_max and done:
                     break
                 bytes_out += size
                 timestamp = record.timestamp
                 ce_id = ("ce_id", b"%d-%d" % (partition, offset))
                 mg_event = ("mg-event", event_id(pic, facts))
-                for append, grant_header in targets:
-                    headers = [_SPEC_VERSION, _TYPE, source_header, ce_id, mg_event, authz_header]
-                    headers.append(grant_header)
-                    append((key, cut, timestamp, headers))
-            destination.events += 1
+                for _, topic, partitions, _, grant in routes:
+                    headers = [_SPEC_VERSION, _TYPE, source, ce_id, mg_event, authz, grant]
+                    lists = places.get(topic)
+                    if lists is None:
+                        lists = places[topic] = [[] for _ in range(partitions)]
+                    lists[partition % partitions].append((key, cut, timestamp, headers))
+                events += 1
+                copies += len(routes)
+            else:
+                withheld[plan.reason.value] += 1
         elif reason == _LABEL_NEEDED:
             withheld[reason] += 1
         else:
@@ -206,44 +194,29 @@ def _route(
             bytes_out += size
             out.quarantined[reason] += 1
             out.quarantine.setdefault(partition, []).append(_quarantine_record(record, reason))
-        next_offsets[partition] = offset + 1
+        out.next_offsets[partition] = offset + 1
         done += 1
-    out.bytes_out, out.records = bytes_out, done
+    out.records, out.events, out.copies, out.bytes_out = done, events, copies, bytes_out
 
 
 def _sum_up(out: _Output) -> RoutedBatch:
-    events = copies = 0
-    for by_channel in out.destinations.values():
-        for by_mid in by_channel:
-            for destination in by_mid.values():
-                if destination.targets:
-                    events += destination.events
-                    copies += destination.events * len(destination.targets)
-                elif destination.events:
-                    out.withheld[destination.reason] += destination.events
+    tenant = {
+        (topic, partition): records
+        for topic, lists in out.places.items()
+        for partition, records in enumerate(lists)
+        if records
+    }
     return RoutedBatch(
-        # Where the batch stopped early, a destination can have been prepared and not used.
-        tenant={place: records for place, records in out.tenant.items() if records},
+        tenant=tenant,
         quarantine=out.quarantine,
         next_offsets=out.next_offsets,
         records=out.records,
-        delivered_events=events,
-        delivered_copies=copies,
+        delivered_events=out.events,
+        delivered_copies=out.copies,
         withheld=out.withheld,
         quarantined=out.quarantined,
         bytes_out=out.bytes_out,
     )
-
-
-def _destination(
-    plan: Plan, partition: int, tenant: dict[tuple[str, int], list[OutRecord]]
-) -> _Destination:
-    destination = _Destination(plan.reason.value)
-    for route in plan.routes:
-        copies = tenant.setdefault((route.topic, partition % route.partitions), [])
-        destination.targets.append((copies.append, route.header))
-        destination.id_bytes += len(route.header[1])
-    return destination
 
 
 def _quarantine_record(record: RawRecord, reason: str) -> OutRecord:

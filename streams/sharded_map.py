@@ -25,9 +25,10 @@ class FrozenMap(Mapping[K, V]):
         self._shards = shards
         self._mask = len(shards) - 1
 
-    def shard(self, key: K) -> dict[K, V]:
-        """The dict that holds the key if anything does."""
-        return self._shards[hash(key) & self._mask]
+    @property
+    def shards(self) -> list[dict[K, V]]:
+        """The dicts; a key is in the one numbered `hash(key) & (len(shards) - 1)`."""
+        return self._shards
 
     def __getitem__(self, key: K) -> V:
         return self._shards[hash(key) & self._mask][key]
