@@ -36,7 +36,7 @@ settles it, and in every case but 8 the batch is then decided again, from the co
 
 Raw offsets come in a second request, as only routing knows how far the batch goes within its
 bytes, and only step 4 knows the clock reading that later batches may not fall below. Both requests
-precede the records; the broker keeps the later one of a partition.
+precede the records: on Kafka 4.x the answer 13 can fail an offset commit that comes after them.
 """
 
 import asyncio
@@ -74,7 +74,11 @@ from streams.errors import ChangeVoidError, LeaseExpiredError
 from streams.group_offsets import Offsets, await_offsets
 from streams.record_batches import send_records
 from streams.settings import KafkaSettings, RouterSettings
-from streams.transactions import TransactionalProducer, TransactionFailedError
+from streams.transactions import (
+    TRANSACTION_BYTES_MAX,
+    TransactionalProducer,
+    TransactionFailedError,
+)
 
 __all__ = [
     "Delivered",
@@ -90,6 +94,9 @@ NONCE_S_MAX = 10.0
 # Append, read back, verdict. Includes a follower that is held up by a foreign transaction.
 REGISTER_S_MAX = 10.0
 ADD_TOPICS_S_MAX = 10.0
+# Whatever the setting says: records take a few bytes more in a batch than by themselves, and a
+# batch that the producer refuses would be refused again and again.
+BYTES_OUT_MAX = TRANSACTION_BYTES_MAX * 3 // 4
 # Before asking the group again after a failure: so that of two owners one asks first.
 RESTART_JITTER_S = (0.05, 0.5)
 
@@ -116,7 +123,8 @@ class Deliverer(Generic[SnapshotT]):
     ) -> None:
         self.identity = identity
         self.size = BatchSize(
-            records_max=router.batch_records_max, bytes_out_max=router.batch_bytes_out_max
+            records_max=router.batch_records_max,
+            bytes_out_max=min(router.batch_bytes_out_max, BYTES_OUT_MAX),
         )
         self._kafka = kafka
         self._router = router

@@ -93,7 +93,7 @@ class Installation:
         still_owner: Callable[[], Awaitable[bool]] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
-        **router: int,
+        **router: Any,
     ) -> Deliverer[RightsSnapshot]:
         """A lane's deliverer, not started."""
         lanes = LaneLayout(self.layout.app_id, self.layout.lanes, self.layout.partitions)

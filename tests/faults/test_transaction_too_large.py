@@ -6,17 +6,19 @@ without a word, and aiokafka sends the same request again, for ever.
 
 import asyncio
 import os
+from typing import Any
 
 import pytest
+from aiokafka.protocol.produce import ProduceRequest
 
 from streams.settings import KafkaSettings
 from streams.transactions import TRANSACTION_BYTES_MAX, TransactionTooLargeError
 from tests.transaction_support import (
     drop_plain,
+    eventually,
     make_topics,
     open_producer,
     plain_producer,
-    proxied,
     send_values,
     values,
 )
@@ -49,24 +51,32 @@ async def test_a_transaction_is_bounded(kafka_settings: KafkaSettings, prefix: s
 
 
 async def test_without_the_guard_it_is_sent_for_ever(
-    kafka_settings: KafkaSettings, prefix: str, monkeypatch: pytest.MonkeyPatch
+    kafka_settings: KafkaSettings, prefix: str
 ) -> None:
     tenant, payload = f"{prefix}.tenant", os.urandom(PAYLOAD_BYTES)
     await make_topics(kafka_settings, tenant, partitions=PARTITIONS)
-    async with proxied(kafka_settings, monkeypatch) as proxy:
-        producer = await plain_producer(kafka_settings, prefix)
-        try:
-            await producer.begin_transaction()
-            for partition in range(PARTITIONS):
-                batch = producer.create_batch()
-                batch.append(timestamp=None, key=b"k", value=payload)
-                await producer.send_batch(batch, tenant, partition=partition)
-            commit = asyncio.create_task(producer.commit_transaction())
-            deadline = asyncio.get_running_loop().time() + 30
-            while proxy.requests.get(0, 0) < 2:
-                assert asyncio.get_running_loop().time() < deadline
-                await asyncio.sleep(0.05)
-            assert not commit.done()
-            commit.cancel()
-        finally:
-            await drop_plain(producer)
+    producer = await plain_producer(kafka_settings, prefix)
+    send, sent = producer.client.send, []
+
+    async def count(node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            sent.append(request)
+        return await send(node_id, request, **options)
+
+    producer.client.send = count
+    try:
+        await producer.begin_transaction()
+        for partition in range(PARTITIONS):
+            batch = producer.create_batch()
+            batch.append(timestamp=None, key=b"k", value=payload)
+            await producer.send_batch(batch, tenant, partition=partition)
+        commit = asyncio.create_task(producer.commit_transaction())
+
+        async def sent_again() -> bool:
+            return len(sent) > 1
+
+        await eventually(sent_again, "the same request is sent again")
+        assert not commit.done()
+        commit.cancel()
+    finally:
+        await drop_plain(producer)

@@ -58,7 +58,7 @@ def test_a_fence_is_told_apart(code: int) -> None:
 
 
 def test_a_refused_batch_names_its_topic() -> None:
-    row = (0, 10, -1, -1, -1, [], None)
+    row: Any = (0, 10, -1, -1, -1, [], None)
     failure = refusal(None, ProduceResponse_v8([("tenant.acme", [row])], 0))
     assert failure is not None
     assert failure.topic == "tenant.acme"
