@@ -72,6 +72,8 @@ class IngestLimits:
     """Bounds of one ingest."""
 
     lines_a_transaction: int = 5_000
+    # None: as fast as the broker takes them.
+    lines_per_s_max: float | None = None
     transaction_timeout_ms: int = 10_000
     # An open transaction of a dead ingest ends with its time-out plus the broker's sweep of 10 s.
     held_s_max: float = 30.0
@@ -234,11 +236,10 @@ class FileIngest:
         )
         garbage = BetweenBatches()
         garbage.start()
+        pace = Pace(self._limits, self._progress.lines)
         try:
             for portion in portions(
-                self._source.chunks(),
-                done=self._progress.lines,
-                lines_max=self._limits.lines_a_transaction,
+                self._source.chunks(), done=self._progress.lines, lines_max=pace.lines_max
             ):
                 batch = maker.make(portion, time.time_ns() // 1_000_000)
                 if portion.is_last:
@@ -247,6 +248,7 @@ class FileIngest:
                     self._source.require_unchanged()
                 await self._commit(producer, portion, batch)
                 garbage.after_batch()
+                await asyncio.sleep(pace.pause_s(self._progress.lines))
         except FileRefusedError as error:
             raise FileRefusedError(
                 f"{error}; {self._progress.lines} of its lines have been ingested", hint=error.hint
@@ -303,6 +305,26 @@ class FileIngest:
         headers = [] if nonce is None else [(NONCE_HEADER, nonce)]
         record: Record = (key, value, now_ms, headers)
         await send_records(producer, self._topics.files, 0, [record])
+
+
+class Pace:
+    """Keeps an ingest at `lines_per_s_max`, a few portions a second, none of them in a burst."""
+
+    PORTIONS_PER_S = 5
+
+    def __init__(self, limits: IngestLimits, done: int) -> None:
+        self._rate = limits.lines_per_s_max
+        self._done = done
+        self._began = time.monotonic()
+        self.lines_max = limits.lines_a_transaction
+        if self._rate is not None:
+            self.lines_max = max(1, min(self.lines_max, int(self._rate / self.PORTIONS_PER_S)))
+
+    def pause_s(self, done: int) -> float:
+        """Seconds to wait before the next portion, between transactions."""
+        if self._rate is None:
+            return 0.0
+        return max(0.0, self._began + (done - self._done) / self._rate - time.monotonic())
 
 
 class KeyHash:

@@ -28,6 +28,10 @@ def register(app: typer.Typer) -> None:
 def see(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER…", help="what to ingest")],
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, help="at most so many lines a second, so that live latency holds"),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Ingest Scan Event Extracts (version 1.5), plain or gzip; each line exactly once.
@@ -42,6 +46,7 @@ def see(
     effective = settings(context)
     # Not above: the table of ZIPs and the Kafka client take a second to import.
     from connectors.see_files.files_run import FilesRun, exit_code_of, files_of
+    from connectors.see_files.ingest import IngestLimits
     from connectors.see_files.reader_setup import line_reader
 
     files, skipped = files_of(paths)
@@ -61,6 +66,7 @@ def see(
         effective.layout,
         line_reader(),
         by=f"{getpass.getuser()}@{platform.node()}",
+        limits=IngestLimits(lines_per_s_max=rate),
         on_progress=on_progress,
     )
     results = asyncio.run(run.ingest_all(files))
