@@ -114,8 +114,11 @@ def owner(number: bytes) -> Owner:
         return _judge_lettered(number)
     if number[0] == _NINE or number[:3] != _ROUTING:
         return _judge_pic(number)
-    judged = [_judge_pic(number[start:]) for start in _PIC_STARTS.get(len(number), ())]
-    return _combine(number, judged)
+    starts = _PIC_STARTS.get(len(number), ())
+    if len(starts) == 1:
+        only = _judge_pic(number[starts[0] :])
+        return only if only.verdict is not _INVALID else only._replace(pic=number)
+    return _combine(number, [_judge_pic(number[start:]) for start in starts])
 
 
 def read(number: str) -> BarcodeReport:

@@ -66,7 +66,7 @@ def test_indices_are_those_of_the_schema() -> None:
     assert fields["channel"]["symbols"] == CHANNELS
 
 
-@bounded(150)
+@bounded(100)
 @given(records(TRACKING_EVENT))
 def test_facts_of_any_record(record: dict[str, Any]) -> None:
     value = encoded(TRACKING_EVENT, record)
@@ -77,7 +77,7 @@ def test_facts_of_any_record(record: dict[str, Any]) -> None:
     assert read_event(cut) == facts
 
 
-@bounded(300)
+@bounded(200)
 @given(mutated(TRACKING_EVENT) | garbage(TRACKING_EVENT))
 @example(prefix(TRACKING_EVENT))
 @example(ORDINARY + b"\0")
@@ -85,7 +85,7 @@ def test_broken_bytes_are_accepted_only_where_a_decode_is(value: bytes) -> None:
     assert facts_of(value) == expected(value)
 
 
-@bounded(150)
+@bounded(100)
 @given(mutated(TRACKING_EVENT) | garbage(TRACKING_EVENT))
 def test_the_quick_walk_gives_up_or_agrees(value: bytes) -> None:
     """The quick walk alone never accepts what the plain one refuses."""
