@@ -102,15 +102,16 @@ class RightsState:
 
     def put_grant(self, grant: Grant) -> None:
         """A grant, new or changed."""
-        grants = self.grants
-        grant_id = grant.grant_id
-        if grant_id not in grants:
-            self._index(grant)
-        grants[grant_id] = grant
+        if grant.grant_id in self.grants:
+            self.grants[grant.grant_id] = grant
+        else:
+            self.add_grant(grant)
         self._touch(self._mids_of(grant))
 
-    def _index(self, grant: Grant) -> None:
+    def add_grant(self, grant: Grant) -> None:
+        """A grant whose id is not known yet, without forgetting any plan."""
         grant_id = grant.grant_id
+        self.grants[grant_id] = grant
         if grant.mid:
             self.mid_grants[grant.mid] = (grant_id, self.mid_grants.find(grant.mid))
         else:
