@@ -4,6 +4,7 @@ With EndTxn v0, aiokafka's own, the copy commits that half: offsets first, so th
 other half are lost. With v5 every transaction has an epoch of its own, and the copy is refused.
 """
 
+import asyncio
 import struct
 
 import pytest
@@ -81,6 +82,39 @@ async def test_a_late_copy_is_refused(
     assert await values(kafka_settings, first) == [b"1", b"2, first half"]
     assert await values(kafka_settings, second) == [b"2, second half"]
     assert await committed_offset(kafka_settings, prefix, raw) == 20
+
+
+async def test_an_end_held_back_by_the_network_arrives_in_the_next_owners_transaction(
+    kafka_settings: KafkaSettings, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = f"{prefix}.tenant"
+    await make_topics(kafka_settings, tenant)
+    held: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def hold(api_key: int, frame: bytes) -> Fault:
+        if api_key != END_TXN:
+            return Fault.PASS
+        held.set_result(frame)
+        return Fault.SWALLOW
+
+    async with proxied(kafka_settings, monkeypatch) as proxy:
+        old = await open_producer(kafka_settings, prefix, tenant)
+        await old.begin()
+        await send_values(old, tenant, b"old")
+        proxy.rule = hold
+        commit = asyncio.create_task(old.commit())
+        frame = await held
+        commit.cancel()
+        await asyncio.wait([commit])
+        await old.close()
+        recorder = Recorder(proxy)
+        new = await open_producer(kafka_settings, prefix, tenant)
+        await new.begin()
+        await send_values(new, tenant, b"new")
+        assert await recorder.play_again(frame) == PRODUCER_FENCED
+        await new.commit()
+        await new.close()
+    assert await values(kafka_settings, tenant) == [b"new"]
 
 
 async def test_without_the_guard_the_copy_commits_half(
