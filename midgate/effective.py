@@ -79,6 +79,13 @@ def bootstrap_and_origin(options: GlobalOptions) -> tuple[str, str]:
         ) from error
 
 
+def is_local(options: GlobalOptions) -> bool:
+    """True when the address is the one that `midgate up` left here."""
+    from streams.settings import bootstrap_file
+
+    return bootstrap_and_origin(options)[1] == str(bootstrap_file())
+
+
 def origin(name: str, options: GlobalOptions) -> str:
     """Where the value of a setting comes from; `name` is the setting's field."""
     if name == "bootstrap":

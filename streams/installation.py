@@ -222,6 +222,7 @@ async def _commit_missing(
             producer.client, group, everything, lambda offsets: True, timeout_s=READ_TIMEOUT_S
         )
         missing = [tp.partition for tp in everything if tp not in done]
+        await _refuse_lost_offsets(kafka, layout, missing)
         starts = await asyncio.to_thread(TopicsAdmin(kafka).start_offsets, raw, missing)
         if starts:
             await producer.begin()
@@ -241,3 +242,20 @@ async def _commit_missing(
             )
     finally:
         await producer.close()
+
+
+async def _refuse_lost_offsets(
+    kafka: KafkaSettings, layout: LayoutSettings, missing: list[int]
+) -> None:
+    """An offset missing where events were routed before is lost, not absent: going back to the
+    start would deliver everything again."""
+    ledger = layout.topics.ledger
+    ends = await asyncio.to_thread(TopicsAdmin(kafka).end_offsets, ledger, missing)
+    lost = sorted(partition for partition, end in ends.items() if end > 0)
+    if lost:
+        raise WrongLogError(
+            f"group {layout.router_group} has lost its offset of {layout.topics.raw}-{lost[0]},"
+            " though the ledger shows that events of it were routed",
+            hint="offsets expire after 7 days without a worker; commit `raw_next` of the"
+            " partition's last ledger entry by hand before going on",
+        )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     KafkaError,
@@ -36,7 +36,11 @@ from streams.errors import (
 from streams.settings import KafkaSettings
 from streams.topics import TopicSpec
 
-log = logging.getLogger(__name__)
+# What fails comes back as an error of ours; librdkafka's own lines would say it again, often.
+rdkafka_log = logging.getLogger("librdkafka")
+rdkafka_log.setLevel(logging.CRITICAL)
+
+T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 15.0
 # From a topic's creation until every partition names a leader; a busy single broker took 0.3 s.
@@ -46,6 +50,14 @@ TOPICS_PER_REQUEST = 500
 # ConfigSource.DYNAMIC_TOPIC_CONFIG: set on the topic itself.
 TOPIC_SOURCE = 1
 
+# What a broker answers while it learns of a new topic or a new leader.
+PASSING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+}
 UNREACHABLE = {
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
@@ -104,7 +116,7 @@ class TopicsAdmin:
             options["sasl.mechanisms"] = kafka.sasl_mechanism
             options["sasl.username"] = kafka.sasl_username
             options["sasl.password"] = kafka.sasl_password.get_secret_value()
-        self._client = AdminClient(options, logger=log)
+        self._client = AdminClient(options, logger=rdkafka_log)
 
     def cluster(self) -> Any:
         """Metadata of the whole cluster: brokers and topics."""
@@ -120,12 +132,16 @@ class TopicsAdmin:
         configs: dict[str, dict[str, Any]] = {}
         for start in range(0, len(wanted), TOPICS_PER_REQUEST):
             chunk = wanted[start : start + TOPICS_PER_REQUEST]
-            resources = [ConfigResource(ResourceType.TOPIC, name) for name in chunk]
-            asked = self._client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
-            for resource, future in asked.items():
-                described = self._result(f"read the settings of {resource.name}", future)
-                configs[resource.name] = described
+            configs |= _patiently(lambda chunk=chunk: self._configs(chunk))  # type: ignore[misc]
         return {name: _state(topics[name], configs[name]) for name in wanted}
+
+    def _configs(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        asked = self._client.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
+        return {
+            resource.name: self._result(f"read the settings of {resource.name}", future)
+            for resource, future in asked.items()
+        }
 
     def broker_config(self, broker: int) -> dict[str, str]:
         """Settings in force on one broker."""
@@ -181,6 +197,9 @@ class TopicsAdmin:
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
         if not asked:
             return {}
+        return _patiently(lambda: self._offsets_once(topic, asked))
+
+    def _offsets_once(self, topic: str, asked: dict[Any, Any]) -> dict[int, int]:
         answer = self._client.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
         return {
             tp.partition: self._result(f"read the offsets of {topic}", future).offset
@@ -221,6 +240,11 @@ class TopicsAdmin:
             code = reason.code()
             if code == KafkaError.TOPIC_ALREADY_EXISTS:
                 raise _AlreadyExistsError(what) from error
+            if code in PASSING:
+                raise _PassingError(
+                    f"the brokers did not {what}: {reason.str()}",
+                    hint="see whether the brokers are healthy, then run it again",
+                ) from error
             if code in UNREACHABLE:
                 raise self._unreachable(what, reason.str()) from error
             if code in UNAUTHORIZED:
@@ -236,6 +260,22 @@ class TopicsAdmin:
         return BrokerUnreachableError(
             f"no broker at {self._bootstrap} answered (to {what}): {why}", hint=ADDRESS_HINT
         )
+
+
+class _PassingError(BrokerUnreachableError):
+    """The same question a moment later may be answered."""
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask again, for a while, what only needs a moment."""
+    deadline = time.monotonic() + LEADER_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except _PassingError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 class _AlreadyExistsError(Exception):

@@ -8,6 +8,7 @@ import typer
 
 from midgate.effective import settings
 from midgate.output import Format, Output, Progress, Yes, confirm, note, show_record
+from midgate.rights_session import say_only_warnings
 
 Folder = Annotated[
     Path, typer.Option("--dir", help="folder of the broker's data and log", file_okay=False)
@@ -37,6 +38,7 @@ def up(
     from deploy.local_kafka.broker import LocalKafka
     from streams.topics_admin import apply_topics
 
+    say_only_warnings()
     broker = LocalKafka(folder, port, jvm_heap="1g")
     was_running = broker.running is not None
     with Progress("fetching Kafka", unit="bytes") as progress:

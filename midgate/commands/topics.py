@@ -7,6 +7,7 @@ import typer
 
 from midgate.effective import settings
 from midgate.output import DryRun, Format, Output, note, show_rows
+from midgate.rights_session import say_only_warnings
 
 WORDS = {
     "create": ("create", "created"),
@@ -34,6 +35,7 @@ def apply(context: typer.Context, dry_run: DryRun = False, output: Output = Form
     """
     from streams.topics_admin import apply_topics
 
+    say_only_warnings()
     effective = settings(context)
     changes = asyncio.run(apply_topics(effective.kafka, effective.layout, dry_run=dry_run))
     rows = [asdict(change) for change in changes]
@@ -49,6 +51,7 @@ def list_(context: typer.Context, output: Output = Format.TABLE) -> None:
     """List every topic under the prefix."""
     from streams.topics_admin import list_topics
 
+    say_only_warnings()
     effective = settings(context)
     rows = [
         {

@@ -110,6 +110,22 @@ async def test_only_missing_offsets_are_committed(
     assert await offsets(kafka_settings, layout_settings) == {0: 0, 1: 1, 2: 0, 3: 0}
 
 
+async def test_a_lost_offset_is_not_put_back_to_the_start(
+    kafka_settings: KafkaSettings, layout_settings: LayoutSettings
+) -> None:
+    """No offset, but a ledger with entries: everything would be delivered a second time."""
+    admin = TopicsAdmin(kafka_settings)
+    admin.create(system_topics(layout_settings.topics, 4), 1)
+    producer = clients.idempotent_producer(kafka_settings)
+    await clients.start(producer, kafka_settings)
+    await producer.send_and_wait(layout_settings.topics.ledger, b"entry", partition=2)
+    await producer.stop()
+    with pytest.raises(WrongLogError, match="lost its offset") as caught:
+        await apply_topics(kafka_settings, layout_settings)
+    assert "raw_next" in caught.value.hint
+    assert await offsets(kafka_settings, layout_settings) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
