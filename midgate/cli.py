@@ -4,7 +4,6 @@ Nothing but the command that is called gets imported, so `midgate --help` is qui
 """
 
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -60,14 +59,10 @@ class LazyGroup(TyperGroup):
     """Lists commands from the table, and imports a command's module only to run it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [
-            name
-            for name, (module, _) in COMMANDS.items()
-            if importlib.util.find_spec(f"midgate.commands.{module}")
-        ]
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
         return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name][1])
 

@@ -187,11 +187,13 @@ class TopicsAdmin:
 
     def start_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """First offset of each partition's log."""
-        return self._offsets(topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+        return self._offsets(topic, partitions, earliest)
 
     def end_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """High watermark of each partition."""
-        return self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._offsets(topic, partitions, latest)
 
     def _offsets(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
