@@ -43,7 +43,9 @@ class LogWatch:
         looked: Callable[[], None],
     ) -> None:
         self.trouble = ""
-        self._kafka = kafka
+        # A dead connection must be noticed well within the lease, not after a client's time-out.
+        timeout_ms = min(kafka.request_timeout_ms, max(1000, round(lease.length_s * 500)))
+        self._kafka = kafka = kafka.model_copy(update={"request_timeout_ms": timeout_ms})
         self._topic = topic
         self._lease = lease
         self._version = version
@@ -76,17 +78,22 @@ class LogWatch:
             await client.close()
 
     async def run(self) -> None:
-        """Ask for ever. Lost answers are waited out; WrongLogError ends it."""
+        """Ask until WrongLogError, or until nobody has answered for a whole lease: then the last
+        KafkaError, OSError or TimeoutError, as new connections may be what is needed."""
         assert self._client is not None, "opened first"
         interval_s = min(self._lease.length_s / QUESTIONS_A_LEASE, QUESTION_S_MAX)
+        answered_at = time.monotonic()
         while True:
             try:
                 end = await self._ask(self._client.end)
+                answered_at = time.monotonic()
                 self.trouble = await self._in_the_way(self._client, end)
             except EmptyLogError as error:
                 self.trouble = str(error)
             except (KafkaError, OSError, TimeoutError) as error:
                 self.trouble = f"the broker does not say where it ends ({_words(error)})"
+                if time.monotonic() - answered_at > self._lease.length_s:
+                    raise
             self._keep_moving()
             self._looked()
             await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))
