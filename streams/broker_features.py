@@ -31,7 +31,7 @@ TRANSACTION_VERSION_HINT = (
 _FINALIZED_FEATURES_TAG = 2
 
 
-class _ApiVersionsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+class _ApiVersionsResponse(Response):  # type: ignore[misc]
     API_KEY = 18
     API_VERSION = 3
     SCHEMA = Schema(
@@ -50,7 +50,7 @@ class _ApiVersionsResponse(Response):  # type: ignore[misc]  # aiokafka has no t
     )
 
 
-class _ApiVersionsRequestStruct(RequestStruct):  # type: ignore[misc]  # aiokafka has no types
+class _ApiVersionsRequestStruct(RequestStruct):  # type: ignore[misc]
     API_KEY = 18
     API_VERSION = 3
     RESPONSE_TYPE = _ApiVersionsResponse
@@ -67,7 +67,7 @@ class _ApiVersionsRequestStruct(RequestStruct):  # type: ignore[misc]  # aiokafk
         return ResponseHeader_v0.decode(read_buffer)
 
 
-class _ApiVersionsRequest(Request[_ApiVersionsRequestStruct]):  # type: ignore[misc]  # aiokafka has no types
+class _ApiVersionsRequest(Request[_ApiVersionsRequestStruct]):  # type: ignore[misc]
     API_KEY: ClassVar[int] = 18
 
     def build(

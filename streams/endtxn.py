@@ -39,7 +39,7 @@ from aiokafka.protocol.types import (
 )
 
 
-class EndTxnResponseV5(Response):  # type: ignore[misc]  # aiokafka has no types
+class EndTxnResponseV5(Response):  # type: ignore[misc]
     """Answer of KIP-890: with the producer id and epoch of the *next* transaction."""
 
     API_KEY = 26
@@ -53,7 +53,7 @@ class EndTxnResponseV5(Response):  # type: ignore[misc]  # aiokafka has no types
     )
 
 
-class EndTxnRequestV5Struct(RequestStruct):  # type: ignore[misc]  # aiokafka has no types
+class EndTxnRequestV5Struct(RequestStruct):  # type: ignore[misc]
     """Same fields as v0, in the flexible encoding."""
 
     API_KEY = 26
@@ -69,7 +69,7 @@ class EndTxnRequestV5Struct(RequestStruct):  # type: ignore[misc]  # aiokafka ha
     )
 
 
-class EndTxnRequestV5(Request[EndTxnRequestV5Struct]):  # type: ignore[misc]  # aiokafka has no types
+class EndTxnRequestV5(Request[EndTxnRequestV5Struct]):  # type: ignore[misc]
     """EndTxn that only goes out as v5: a broker without it is an error, never a fallback."""
 
     API_KEY: ClassVar[int] = 26
@@ -83,7 +83,7 @@ class EndTxnRequestV5(Request[EndTxnRequestV5Struct]):  # type: ignore[misc]  # 
         return request_struct_class(*self._fields, {})
 
 
-class EpochBumpingTransactionManager(TransactionManager):  # type: ignore[misc]  # aiokafka has no types
+class EpochBumpingTransactionManager(TransactionManager):  # type: ignore[misc]
     """aiokafka's transaction state, which can also move to the epoch that EndTxn v5 gives."""
 
     def adopt(self, producer_id: int, producer_epoch: int) -> None:
@@ -92,7 +92,7 @@ class EpochBumpingTransactionManager(TransactionManager):  # type: ignore[misc] 
         self._sequence_numbers.clear()
 
 
-class EndTxnV5Handler(EndTxnHandler):  # type: ignore[misc]  # aiokafka has no types
+class EndTxnV5Handler(EndTxnHandler):  # type: ignore[misc]
     """Sends EndTxn v5 and takes producer id and epoch from the answer."""
 
     def create_request(self) -> EndTxnRequestV5:
@@ -113,7 +113,7 @@ class EndTxnV5Handler(EndTxnHandler):  # type: ignore[misc]  # aiokafka has no t
         return backoff
 
 
-class KillableSender(Sender):  # type: ignore[misc]  # aiokafka has no types
+class KillableSender(Sender):  # type: ignore[misc]
     """aiokafka's sender with EndTxn v5, known children, and a kill that leaves nothing running.
 
     Cancelling aiokafka's sender only makes it wait for its children, and one of them went on to

@@ -17,7 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from streams.transaction_failures import refusal
 
 
-class TransactionClient(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no types
+class TransactionClient(AIOKafkaClient):  # type: ignore[misc]
     """aiokafka's client with a gate.
 
     While `watching` is set, the first lost connection, time-out or refusing answer is handed to
