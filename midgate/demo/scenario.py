@@ -86,7 +86,6 @@ async def establish(session: Session) -> None:
 def grants() -> list[dict[str, object]]:
     """Bodies of the grants."""
     every = ["API", "WEBHOOK", "SEE"]
-    since = {"effective_from": APRIL_2026_MS}
     return [
         *(
             grant_body(
@@ -95,7 +94,7 @@ def grants() -> list[dict[str, object]]:
                 basis="OWNER",
                 channels=every,
                 mid=mid,
-                **since,
+                effective_from=APRIL_2026_MS,
             )
             for mid in (SHARED_MID, OWN_MID)
         ),
@@ -105,7 +104,7 @@ def grants() -> list[dict[str, object]]:
             basis="MID_AUTHORIZATION",
             channels=["SEE"],
             mid=SHARED_MID,
-            **since,
+            effective_from=APRIL_2026_MS,
         ),
         grant_body(
             f"{ANALYST}-{SHARED_MID}",
@@ -114,7 +113,7 @@ def grants() -> list[dict[str, object]]:
             channels=every,
             mid=SHARED_MID,
             agreement_id=ANALYST_AGREEMENT,
-            **since,
+            effective_from=APRIL_2026_MS,
         ),
     ]
 

@@ -61,8 +61,8 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         last = self.last.as_json()
-        names = ("raw", "tenants", "withheld", "quarantined", "quarantined_before_raw")
-        names += ("findings_by_kind", "findings", "log_id", "version")
+        names = ["raw", "tenants", "withheld", "quarantined", "quarantined_before_raw"]
+        names += ["findings_by_kind", "findings", "log_id", "version"]
         return {
             "ok": self.ok,
             **{name: last[name] for name in names},
