@@ -111,6 +111,7 @@ class Rights:
         closes = change.import_id if change.kind == "IMPORT_CLOSE" else None
         self._drop_old_imports(timestamp, keep=closes)
         if change.kind == "LOG_START":
+            self._seen.add(change.change_id)
             return "void:log_started"
         if change.change_id in self._seen:
             return "repeat"

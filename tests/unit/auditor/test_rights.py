@@ -166,6 +166,8 @@ def test_a_change_counts_once(log: Log) -> None:
     assert log.grant("bad", number=78) == "repeat"
     assert log.grant("start", number=0) == "repeat"
     assert log.add("LOG_START", "x", {"log_id": "y"}, number=77) == "void:log_started"
+    assert log.add("LOG_START", "x", {"log_id": "y"}, number=79) == "void:log_started"
+    assert log.grant("late", number=79) == "repeat"
 
 
 def _tenant(**fields: Any) -> Callable[[Log], str | None]:

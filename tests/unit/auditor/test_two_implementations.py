@@ -36,6 +36,10 @@ from tests.unit.auditor.world import (
     tenant,
 )
 
+# No deadline: the machine may be busy. A drawn log is large by nature.
+PATIENT = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 DIGITS = st.text("0123456789", max_size=44)
 CHANNELS = ("UNKNOWN", "API", "WEBHOOK", "SEE")
 BASES = ("UNKNOWN", "UTC", "LOCAL", "AMBIGUOUS")
@@ -95,6 +99,7 @@ def numbers(draw: st.DrawFn) -> str:
     return number
 
 
+@PATIENT
 @given(numbers())
 @example("4201234593009312431243100000000007")
 @example("RB123456785GB")
@@ -181,6 +186,7 @@ def _routers_view(value: bytes) -> Seen:
         return ("malformed_record",)
 
 
+@PATIENT
 @given(mutated(EVENTS.map(lambda event: avro_reader.encode("tracking_event/v1", event))))
 @example(b"")
 @example(b"\1\0\0\0\1")
@@ -292,7 +298,7 @@ BODIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 KINDS_DRAWN = (
     ["GRANT"] * 8 + ["TENANT"] * 3 + ["AGREEMENT"] * 3 + ["CRID"] * 2 + ["TERMS"] * 2
     + ["AGREEMENT_SUSPEND", "AGREEMENT_RESUME", "GRANT_END", "TENANT_END", "HEARTBEAT"]
-    + ["LAYOUT", "DELIVERER", "LOG_START", "IMPORT_CLOSE", "IMPORT_CLOSE"]
+    + ["LAYOUT", "DELIVERER", "LOG_START", "IMPORT_CLOSE"]
 )  # fmt: skip
 IMPORTS = (b"1" * 16, b"2" * 16)
 
@@ -412,14 +418,105 @@ def histories(draw: st.DrawFn) -> Both:
     return both
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+PARTY_OF = {"a": "SHIPPER", "b": "PLATFORM", "c": "AUDITOR"}
+BASES_OF = {
+    "a": ["OWNER"] * 5 + ["IP_AGREEMENT"],
+    "b": ["MID_AUTHORIZATION"] * 4 + ["MERCHANT_TOKEN", "OWNER"],
+    "c": ["IP_AGREEMENT"] * 5 + ["OWNER"],
+}
+
+
+@st.composite
+def fitting_grants(draw: st.DrawFn) -> dict[str, Any]:
+    """Grants that are accepted, mostly of a basis that carries something."""
+    tenant_id = draw(st.sampled_from("abc"))
+    scope, basis = (
+        draw(st.sampled_from(["MID", "CRID"])),
+        draw(st.sampled_from(BASES_OF[tenant_id])),
+    )
+    start = draw(st.sampled_from([0, 0, 0, 500, 2000]))
+    ip_agreement = {"a": "z", "b": "", "c": draw(st.sampled_from("xy"))}
+    return grant(
+        f"g{draw(st.integers(0, 30))}",
+        tenant_id,
+        scope=scope,
+        basis=basis,
+        mid=draw(st.sampled_from(MIDS[:2])) if scope == "MID" else "",
+        crid=draw(st.sampled_from(["C1", "C2"])) if scope == "CRID" else "",
+        agreement_id=ip_agreement[tenant_id] if basis == "IP_AGREEMENT" else "",
+        status=draw(st.sampled_from(["ACTIVE"] * 9 + ["PENDING"])),
+        channels=draw(st.lists(st.sampled_from(CHANNELS[1:]), min_size=1, unique=True)),
+        effective_from=start,
+        effective_to=draw(st.sampled_from([None, None, start + 500, start + 1500])),
+        data_from=draw(st.sampled_from([None] * 9 + [1])),
+    )
+
+
+@st.composite
+def rich_histories(draw: st.DrawFn) -> Both:
+    """A log in which most records are accepted, so that much is allowed and all reasons occur."""
+    both = Both()
+
+    def add(kind: str, body: dict[str, Any]) -> None:
+        both.number += 1
+        subject = subject_of(kind, body)
+        base = both.auditor.tables.changed_at.get(subject, -1)
+        assert both.feed(change(kind, subject, body, number=both.number, base=base))
+
+    assert both.feed(change("LOG_START", "log", {"log_id": LOG_ID}, number=0))
+    add("LAYOUT", LAYOUT)
+    for tenant_id, party in PARTY_OF.items():
+        add("TENANT", tenant(tenant_id, party))
+    accepted = draw(st.sampled_from([True, True, True, False]))
+    add("TERMS", {"tenant_id": "a", "terms_version": "1", "accepted": accepted})
+    for crid in ("C1", "C2"):
+        add("CRID", {"crid": crid, "mids": draw(st.lists(st.sampled_from(MIDS[:3]), unique=True))})
+    for agreement_id, tenant_id in (("x", "c"), ("y", "c"), ("z", "a")):
+        start = draw(st.sampled_from([0, 0, 0, 1000]))
+        fields = {
+            "effective_from": start,
+            "effective_to": draw(st.sampled_from([None, None, start + 1000])),
+            "mids": draw(st.sampled_from([[], [], [MIDS[0]], [MIDS[2]]])),
+            "status": draw(st.sampled_from(["ACTIVE"] * 5 + ["PENDING"])),
+        }
+        add("AGREEMENT", agreement(agreement_id, tenant_id, **fields))
+    for body in draw(st.lists(fitting_grants(), min_size=1, max_size=15)):
+        add("GRANT", body)
+    for kind in draw(st.lists(st.sampled_from(sorted(AFTERWARDS)), max_size=4)):
+        add(kind, draw(AFTERWARDS[kind]))
+    return both
+
+
+AFTERWARDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "GRANT_END": st.integers(0, 30).map(lambda number: {"grant_id": f"g{number}"}),
+    "AGREEMENT_SUSPEND": _one("agreement_id", st.sampled_from("xyz")),
+    "AGREEMENT_RESUME": _one("agreement_id", st.sampled_from("xyz")),
+    "TENANT_END": _one("tenant_id", st.sampled_from("abc")),
+    "CRID": st.fixed_dictionaries(
+        {"crid": st.sampled_from(["C1", "C2"]), "mids": st.sampled_from([[], [MIDS[0]]])}
+    ),
+    "TERMS": st.fixed_dictionaries(
+        {"tenant_id": st.just("a"), "terms_version": st.just("2"), "accepted": st.booleans()}
+    ),
+}
+
+
+@PATIENT
 @given(histories())
 def test_both_come_to_the_same_rights(both: Both) -> None:
     """Verdict, hash and version at every record, and every decision at the end."""
     both.compare_decisions()
 
 
+@PATIENT
+@given(rich_histories())
+def test_both_decide_the_same_where_much_is_allowed(both: Both) -> None:
+    """The same on logs in which nearly everything takes effect."""
+    both.compare_decisions()
+
+
 @pytest.mark.parametrize("offset", [0, 3])
+@PATIENT
 @given(value=st.none() | mutated(st.just(change("LAYOUT", "layout", LAYOUT, number=1))))
 def test_both_refuse_what_is_no_beginning(offset: int, value: bytes | None) -> None:
     """No log starts with anything but its start, at offset 0."""
