@@ -353,10 +353,13 @@ class Follower:
             self._changes.wake()
 
     async def _save(self) -> None:
-        """Leave a snapshot; the disk is waited for elsewhere than on the loop."""
+        """Leave a snapshot. Making and writing it takes a while, and is done off the loop."""
         self._unsaved = 0
-        if self._store is not None:
-            await asyncio.to_thread(self._store.save, self.rights.log_id, self.rights.dump())
+        store = self._store
+        if store is None:
+            return
+        log_id, image = self.rights.log_id, self.rights.image()
+        await asyncio.to_thread(lambda: store.save(log_id, image.dump()))
 
 
 async def _first_failure(*loops: Any) -> None:

@@ -62,7 +62,7 @@ class SnapshotStore:
         return rights
 
     def save(self, log_id: str, data: bytes) -> bool:
-        """Write what `Rights.dump` gave; False when the disk refuses, which costs only time."""
+        """Write the dump of some rights; False when the disk refuses, which costs only time."""
         path = self.path(log_id)
         if path is None:
             return False
