@@ -201,6 +201,8 @@ class Progress:
             self._task = self._bar.add_task(self._title, total=total or None)
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total or None)
+        if total and done >= total:
+            self._bar.stop()  # or it would go on turning while the command does the next thing
 
     def _words(self, done: int, total: int, now: float) -> str:
         rate = done / max(now - self._started, 0.001)

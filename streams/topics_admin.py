@@ -14,6 +14,17 @@ from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicSpec, is_tenant_id, system_topics, tenant_topic
 from streams.topics_client import TopicChange, TopicsAdmin, TopicState
 
+__all__ = [
+    "TopicChange",
+    "TopicState",
+    "apply_topics",
+    "create_tenant_topic",
+    "drift",
+    "ensure_topics",
+    "list_topics",
+    "replication_for",
+]
+
 BROKERS_FOR_REPLICATION = 3
 
 

@@ -41,6 +41,8 @@ def up(
     say_only_warnings()
     broker = LocalKafka(folder, port, jvm_heap="1g")
     was_running = broker.running is not None
+    if not was_running:
+        note("starting Kafka")
     with Progress("fetching Kafka", unit="bytes") as progress:
         bootstrap = broker.start(report=progress.report)
     write_bootstrap(bootstrap)

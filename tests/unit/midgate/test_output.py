@@ -1,15 +1,20 @@
 """Tables for people, JSON for programs, progress that does not disturb either."""
 
 import json
+import sys
+import time
+from typing import Any
 
 import pytest
 import typer
 
-from midgate import output
 from midgate.output import Format, Progress, confirm, show_record, show_rows, takes_color
 from streams.errors import InputError
 
-ROWS = [{"name": "a", "count": 1, "extra": b"\x01"}, {"name": "bb", "count": None, "extra": []}]
+ROWS: list[dict[str, Any]] = [
+    {"name": "a", "count": 1, "extra": b"\x01"},
+    {"name": "bb", "count": None, "extra": []},
+]
 
 
 def test_table_of_columns(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +70,7 @@ def test_progress_without_a_terminal(
 ) -> None:
     """A plain line now and then, on stderr; nothing for work that is over at once."""
     now = [100.0]
-    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Progress("reading", unit="lines") as progress:
         progress.report(10, 1000)
         assert capsys.readouterr() == ("", "")
@@ -77,10 +82,10 @@ def test_progress_without_a_terminal(
 
 def test_confirm(monkeypatch: pytest.MonkeyPatch) -> None:
     confirm("sure?", yes=True)
-    monkeypatch.setattr(output.sys.stdin, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     with pytest.raises(InputError):
         confirm("sure?", yes=False)
-    monkeypatch.setattr(output.sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(output.typer, "confirm", lambda *_, **__: False)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: False)
     with pytest.raises(typer.Exit):
         confirm("sure?", yes=False)
