@@ -3,7 +3,7 @@
 Source of the rule, and of the order of the checks: docs/authorization-log.md. `RULES` says what
 voids a kind; `judge` asks in the page's order: subject, invalid, terminal, base,
 unknown_reference, layout, fixed. Grants have a judge of their own, as rows of an import are judged
-on a state that the rows before them have altered (`find` tells of those).
+on a state that the rows before them have altered.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from streams.change_reader import Change
 from streams.changes import KINDS, NEVER_CHANGED, Body
 from streams.facts import Agreement, Grant
 from streams.rights_state import RightsState
-from streams.structure import body_problems
+from streams.structure import body_problems, grant_is_sound
 
 ACCEPTED = "accepted"
 MALFORMED = "void:malformed"
@@ -29,7 +29,6 @@ UNKNOWN_REFERENCE = "void:unknown_reference"
 FIXED = "void:fixed"
 LAYOUT = "void:layout"
 
-FindGrant = Callable[[str], Grant | None]
 Check = Callable[[RightsState, Body], bool]
 
 
@@ -194,12 +193,11 @@ def grant_fault(change: Change) -> str:
     """What voids a grant whatever the rights are: a subject or a structure; else empty."""
     if change.subject != f"grant/{change.body['grant_id']}":
         return SUBJECT
-    return INVALID if body_problems("GRANT", change.body) else ""
+    return "" if grant_is_sound(change.body) else INVALID
 
 
-def judge_grant(state: RightsState, grant: Grant, base: int, find: FindGrant) -> str:
-    """The verdict on a grant without fault; `find` gives the present record of an id."""
-    present = find(grant.grant_id)
+def judge_grant(state: RightsState, grant: Grant, base: int, present: Grant | None) -> str:
+    """The verdict on a grant without fault; `present` is the record of its id in force."""
     if present is not None:
         if present.ended:
             return TERMINAL
@@ -211,23 +209,24 @@ def judge_grant(state: RightsState, grant: Grant, base: int, find: FindGrant) ->
         changed_at = state.offsets.get(subject, NEVER_CHANGED)
     if base != changed_at:
         return BASE
-    if _grant_unknown(state, grant):
+    if not _grant_refers(state, grant):
         return UNKNOWN_REFERENCE
     if present is not None and _grant_moved(present, grant):
         return FIXED
     return ACCEPTED
 
 
-def _grant_unknown(state: RightsState, grant: Grant) -> bool:
+def _grant_refers(state: RightsState, grant: Grant) -> bool:
+    """Whether all that it refers to is there."""
     tenant = state.tenants.find(grant.tenant_id)
     if tenant is None or tenant.closed:
-        return True
+        return False
     if grant.crid and grant.crid not in state.crids:
-        return True
+        return False
     if grant.agreement_id:
         agreement = state.agreements.find(grant.agreement_id)
-        return agreement is None or agreement.tenant_id != grant.tenant_id
-    return False
+        return agreement is not None and agreement.tenant_id == grant.tenant_id
+    return True
 
 
 def _grant_moved(present: Grant, grant: Grant) -> bool:

@@ -117,7 +117,8 @@ class Imports:
         if restricting is None:
             return ROW, False
         for row in rows:
-            state.put_grant(row.grant._replace(changed_at=offset))
+            grant = row.grant._replace(changed_at=offset)
+            state.put_grant(grant, new=grant.grant_id not in state.grants)
         return ACCEPTED, restricting
 
 
@@ -127,14 +128,11 @@ def _judge_rows(state: RightsState, rows: list[Row], offset: int) -> bool | None
     in_force = state.grants.find
     restricting = False
 
-    def find(grant_id: str) -> Grant | None:
-        return before.get(grant_id) or in_force(grant_id)
-
     for row in rows:
-        if row.fault or judge_grant(state, row.grant, row.base, find) != ACCEPTED:
+        grant_id = row.grant.grant_id
+        present = before.get(grant_id) or in_force(grant_id)
+        if row.fault or judge_grant(state, row.grant, row.base, present) != ACCEPTED:
             return None
-        restricting = (
-            restricting or row.restricting or grant_narrows(find(row.grant.grant_id), row.grant)
-        )
-        before[row.grant.grant_id] = row.grant._replace(changed_at=offset)
+        restricting = restricting or row.restricting or grant_narrows(present, row.grant)
+        before[grant_id] = row.grant._replace(changed_at=offset)
     return restricting

@@ -234,11 +234,12 @@ class Rights:
             return fault, False
         state = self._state
         grant = grant_of(change.body, change.actor, change.reason, offset)
-        verdict = judge_grant(state, grant, change.base, state.grants.find)
+        present = state.grants.find(grant.grant_id)
+        verdict = judge_grant(state, grant, change.base, present)
         if verdict != ACCEPTED:
             return verdict, False
-        narrows = grant_narrows(state.grants.find(grant.grant_id), grant)
-        state.put_grant(grant)
+        narrows = grant_narrows(present, grant)
+        state.put_grant(grant, new=present is None)
         return verdict, narrows
 
     def _hash(self, offset: int, value: bytes | None, verdict: str) -> None:

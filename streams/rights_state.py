@@ -100,12 +100,12 @@ class RightsState:
         grant = self.grants.find(grant_id)
         return f"grant/{grant_id}" in self.terminal if grant is None else grant.ended
 
-    def put_grant(self, grant: Grant) -> None:
-        """A grant, new or changed."""
-        if grant.grant_id in self.grants:
-            self.grants[grant.grant_id] = grant
-        else:
+    def put_grant(self, grant: Grant, *, new: bool) -> None:
+        """A grant, `new` or changed."""
+        if new:
             self.add_grant(grant)
+        else:
+            self.grants[grant.grant_id] = grant
         self._touch(self._mids_of(grant))
 
     def add_grant(self, grant: Grant) -> None:
@@ -226,7 +226,8 @@ def _grant_end(state: RightsState, change: Change, offset: int) -> None:
         return
     del state.offsets[change.subject]  # a known grant carries its own
     state.put_grant(
-        grant._replace(ended=True, changed_at=offset, actor=change.actor, reason=change.reason)
+        grant._replace(ended=True, changed_at=offset, actor=change.actor, reason=change.reason),
+        new=False,
     )
 
 

@@ -28,6 +28,24 @@ def body_problems(kind: str, body: Body) -> list[Problem]:
     return [] if check is None else list(check(body))
 
 
+def grant_is_sound(body: Body) -> bool:
+    """True for what has no problem; a fifth of the price of finding them, and grants are many."""
+    mid, crid, channels = body["mid"], body["crid"], body["channels"]
+    effective_to = body["effective_to"]
+    return (
+        ID.fullmatch(body["grant_id"]) is not None
+        and (is_mid(mid) and not crid if body["scope"] == "MID" else _is_crid(crid) and not mid)
+        and 0 < len(channels) == len(set(channels))
+        and (effective_to is None or effective_to > body["effective_from"])
+        and (body["data_to"] is None or not any(_window_problems(body, "data_from", "data_to")))
+        and bool(body["agreement_id"]) == (body["basis"] == "IP_AGREEMENT")
+    )
+
+
+def _is_crid(crid: str) -> bool:
+    return CRID.fullmatch(crid) is not None
+
+
 def _layout_problems(body: Body) -> Iterable[Problem]:
     if body["lanes"] < 1:
         yield "lanes", "at least 1"
@@ -47,7 +65,7 @@ def _tenant_problems(body: Body) -> Iterable[Problem]:
 
 
 def _crid_problems(body: Body) -> Iterable[Problem]:
-    if not CRID.fullmatch(body["crid"]):
+    if not _is_crid(body["crid"]):
         yield "crid", "1 to 18 letters and digits"
     yield from _mids_problems(body["mids"])
     if len(set(body["mids"])) != len(body["mids"]):
@@ -80,7 +98,7 @@ def _grant_problems(body: Body) -> Iterable[Problem]:
         if body["crid"]:
             yield "crid", "empty for scope MID"
     else:
-        if not CRID.fullmatch(body["crid"]):
+        if not _is_crid(body["crid"]):
             yield "crid", "1 to 18 letters and digits"
         if body["mid"]:
             yield "mid", "empty for scope CRID"
