@@ -56,6 +56,7 @@ CORE = {
         "lease",
         "plans",
         "rights",
+        "rights_dump",
         "rights_snapshot",
         "rights_state",
         "routing",
