@@ -1,4 +1,8 @@
-"""What `<prefix>.files` says about one file: how far which run has taken it in.
+"""What `<prefix>.files` says about one file: how far it has been taken in, and by which run.
+
+Two kinds of records, by key. `<content hash>`: progress, an `IngestedFile`, written in the
+transaction of the lines it counts. `<content hash>/claim`: a run has started; it has no value, so
+that compaction takes it away in the end, and says who and which start in its headers.
 
 Read `read_committed`, up to a high watermark taken before: another file's open transaction hides
 what stands above it, so the reader waits for it, within a bound, and then names its producer.
@@ -6,8 +10,7 @@ what stands above it, so the reader waits for it, within a bound, and then names
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -18,44 +21,56 @@ from streams.errors import MidgateError
 from streams.log_end import LogClient
 from streams.settings import KafkaSettings
 
-NONCE_HEADER = "mg-nonce"
+RUN_HEADER, BY_HEADER, NONCE_HEADER = "mg-run", "mg-by", "mg-nonce"
+RUNNING, DONE = "RUNNING", "DONE"
 POLL_MS = 200
 STOP_S_MAX = 1.0
 METADATA_MAX_AGE_MS = 60_000
+
+
+def progress_key(content_sha256: str) -> bytes:
+    """Key of a file's progress."""
+    return content_sha256.encode()
+
+
+def claim_key(content_sha256: str) -> bytes:
+    """Key of the claims on a file; another than that of the progress, which compaction keeps."""
+    return f"{content_sha256}/claim".encode()
 
 
 class FilesTopicHeldError(MidgateError):
     """Somebody's open transaction on the files topic did not end in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """One `IngestedFile` of our file; `nonce` is set on the record a start writes."""
+class FileProgress(NamedTuple):
+    """The newest progress of the file."""
 
-    offset: int
-    state: str
-    lines_done: int
+    is_done: bool
+    lines: int
     raw: int
     quarantined: int
     run: str
     by: str
-    nonce: bytes
 
 
 class FilesTopic:
-    """Context manager; reads forwards only. `last` is the newest record of the file read so far,
-    `previous` the one before it."""
+    """Context manager; reads forwards only.
+
+    `progress` is the newest progress read so far; `runs` are the runs that have written anything,
+    in the order of their newest record, with who ran them; `nonces` are those of all claims.
+    """
 
     def __init__(
         self, kafka: KafkaSettings, topic: str, content_sha256: str, *, held_s_max: float
     ) -> None:
         self._kafka = kafka
         self._partition = TopicPartition(topic, 0)
-        self._key = content_sha256.encode()
+        self._key, self._claim_key = progress_key(content_sha256), claim_key(content_sha256)
         self._held_s_max = held_s_max
         self._consumer: AIOKafkaConsumer | None = None
-        self.last: FileRecord | None = None
-        self.previous: FileRecord | None = None
+        self.progress: FileProgress | None = None
+        self.runs: dict[str, str] = {}
+        self.nonces: set[bytes] = set()
 
     async def __aenter__(self) -> Self:
         self._consumer = clients.consumer(self._kafka)
@@ -89,8 +104,9 @@ class FilesTopic:
         await self._read(lambda position: position >= mark)
 
     async def read_until_nonce(self, nonce: bytes) -> None:
-        """Read until the record with this nonce has come, and not further."""
-        await self._read(lambda _: self.last is not None and self.last.nonce == nonce)
+        """Read until the claim with this nonce has come: all before it is known then, whatever
+        an old leader may have said about the end."""
+        await self._read(lambda _: nonce in self.nonces)
 
     async def _read(self, is_enough: Callable[[int], bool]) -> None:
         consumer = self._consumer
@@ -109,30 +125,38 @@ class FilesTopic:
             ) from None
 
     def _take(self, record: Any) -> None:
-        if record.key != self._key or record.value is None:
-            return
-        try:
-            name, content = decode(record.value)
-        except ValueError as error:
-            name, content = str(error), {}
-        if name != "ingested_file":
-            raise MidgateError(
-                f"{self._partition.topic} holds at offset {record.offset}: {name}",
-                hint="a newer version, or something else, writes to this topic",
-            )
-        self.previous, self.last = (
-            self.last,
-            FileRecord(
-                offset=record.offset,
-                state=content["state"],
-                lines_done=content["lines_done"],
+        if record.key == self._claim_key:
+            headers = dict(record.headers)
+            self.nonces.add(headers.get(NONCE_HEADER, b""))
+            self._saw(headers.get(RUN_HEADER, b"").decode(), headers.get(BY_HEADER, b"").decode())
+        elif record.key == self._key and record.value is not None:
+            content = self._content(record)
+            self.progress = FileProgress(
+                is_done=content["state"] == DONE,
+                lines=content["lines_done"],
                 raw=content["raw"],
                 quarantined=content["quarantined"],
                 run=content["run"],
                 by=content["by"],
-                nonce=dict(record.headers).get(NONCE_HEADER, b""),
-            ),
-        )
+            )
+            self._saw(self.progress.run, self.progress.by)
+
+    def _saw(self, run: str, by: str) -> None:
+        self.runs.pop(run, None)
+        self.runs[run] = by
+
+    def _content(self, record: Any) -> dict[str, Any]:
+        try:
+            name, content = decode(record.value)
+        except ValueError as error:
+            name, content = str(error), {}
+        if name != "ingested_file" or content["state"] not in (RUNNING, DONE):
+            raise MidgateError(
+                f"{self._partition.topic} holds at offset {record.offset} what this version"
+                f" cannot read: {name}",
+                hint="a newer version, or something else, writes to this topic",
+            )
+        return content
 
     async def _holders(self) -> str:
         log = LogClient(self._kafka, self._partition.topic, metadata_max_age_ms=METADATA_MAX_AGE_MS)

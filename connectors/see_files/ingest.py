@@ -7,12 +7,10 @@ same content fences the one before, at the next request of which its transaction
 Start order, the only way into work and on after any failure (a bounded number of times):
 
 1. Initialise the producer: fences an older run of this content and settles its transaction.
-2. Take the high watermark of the files topic, read up to it: where the last run stopped.
-   Done: refused. A record of another run above the mark of our first start: it has taken the
-   file over, we end.
-3. Write a *claim* (progress unchanged, our run, a nonce) and read until it comes back. What was
-   read in step 2 must be the very record before it; a broker that was asked too early or deposed
-   could have said otherwise.
+2. Read the files topic up to its high watermark: where the last run stopped. Done: refused.
+   Another run after one of our own starts: it has taken the file over, we end.
+3. Write a *claim* (our run, a nonce) and read until it comes back; judge again. Only now all is
+   known that stood before: in step 2 an old leader could have named an old end.
 4. Read the file from the line after.
 
 Per portion of lines, and what a kill after each step leaves:
@@ -36,7 +34,16 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from connectors.see_files.batches import Batch, BatchMaker, Portion, Record, portions
-from connectors.see_files.files_topic import NONCE_HEADER, FileRecord, FilesTopic
+from connectors.see_files.files_topic import (
+    BY_HEADER,
+    DONE,
+    NONCE_HEADER,
+    RUN_HEADER,
+    RUNNING,
+    FilesTopic,
+    claim_key,
+    progress_key,
+)
 from connectors.see_files.layout import FORMAT
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import FileFacts, FileRefusedError, SourceFile
@@ -55,7 +62,6 @@ from streams.transactions import (
 log = structlog.get_logger(__name__)
 
 ORIGIN_HEX_DIGITS = 16
-RUNNING, DONE = "RUNNING", "DONE"
 HASHES_KEPT_MAX = 200_000
 
 
@@ -125,7 +131,7 @@ class FileIngest:
         self._limits = limits or IngestLimits()
         self._on_progress = on_progress
         self._run = uuid.uuid4().hex
-        self._first_mark: int | None = None
+        self._has_opened = False
         self._progress = Progress()
         self._resumed_from = 0
         self._starts = 0
@@ -153,7 +159,7 @@ class FileIngest:
                 raise  # trying again changes nothing
             except (TransactionFailedError, KafkaError, BrokerUnreachableError) as error:
                 failures = 1 if self._has_progressed else failures + 1
-                is_hopeless = isinstance(error, BrokerUnreachableError) and self._first_mark is None
+                is_hopeless = isinstance(error, BrokerUnreachableError) and not self._has_opened
                 if failures >= self._limits.starts_max or is_hopeless:
                     raise _as_midgate_error(error) from error
                 log.warning("ingest_starts_over", file=str(self._source.path), error=str(error))
@@ -168,6 +174,7 @@ class FileIngest:
             transaction_timeout_ms=self._limits.transaction_timeout_ms,
             topics=(topics.raw, topics.quarantine, topics.files),
         )
+        self._has_opened = True
         try:
             for topic in (topics.raw, topics.quarantine, topics.files):
                 if not producer.partitions(topic):
@@ -187,43 +194,41 @@ class FileIngest:
             self._facts.content_sha256,
             held_s_max=self._limits.held_s_max,
         ) as files:
-            mark = await files.high_watermark()
-            if self._first_mark is None:
-                self._first_mark = mark
-            await files.read_to(mark)
-            found = files.last
-            self._continue_after(found)
-            if found is not None and found.state == DONE:
+            await files.read_to(await files.high_watermark())
+            if self._is_finished(files):
                 return False
             nonce = uuid.uuid4().bytes
             await producer.begin()
-            await self._send_progress(producer, RUNNING, self._progress, nonce)
+            await self._send_claim(producer, nonce)
             await producer.commit()
             await files.read_until_nonce(nonce)
-            if files.previous != found:
-                raise TransactionFailedError("the files topic was read too early")
-        return True
+            return not self._is_finished(files)
 
-    def _continue_after(self, found: FileRecord | None) -> None:
-        """Take the counts of the last run over; raises when there is nothing to do for us."""
+    def _is_finished(self, files: FilesTopic) -> bool:
+        """Take over how far the file is; True when our own run had finished it.
+
+        Raises IngestDeposedError or AlreadyIngestedError when another run has the file.
+        """
+        newest = next(reversed(files.runs), self._run)
+        if self._run in files.runs and newest != self._run:
+            raise IngestDeposedError(
+                f"{self._source.path}: {files.runs[newest]} has taken this file over"
+                f" after line {self._progress.lines}",
+                hint="let the other ingest finish; start again should it fail",
+            )
+        found = files.progress
         if found is None:
-            return
+            return False
         if found.run != self._run:
-            assert self._first_mark is not None, "the mark is taken first"
-            if found.offset >= self._first_mark:
-                raise IngestDeposedError(
-                    f"{self._source.path}: {found.by} has taken this file over"
-                    f" after line {self._progress.lines}",
-                    hint="let the other ingest finish; start again should it fail",
-                )
-            if found.state == DONE:
+            if found.is_done:
                 raise AlreadyIngestedError(
                     f"{self._source.path}: the same content was ingested before, by {found.by}"
-                    f" ({found.lines_done} lines)",
+                    f" ({found.lines} lines)",
                     hint="nothing is to be done; a file with other content has another hash",
                 )
-            self._resumed_from = found.lines_done
-        self._progress = Progress(found.lines_done, found.raw, found.quarantined)
+            self._resumed_from = found.lines
+        self._progress = Progress(found.lines, found.raw, found.quarantined)
+        return found.is_done
 
     async def _take_in(self, producer: TransactionalProducer) -> None:
         maker = BatchMaker(
@@ -278,11 +283,7 @@ class FileIngest:
             await send_records(producer, self._topics.quarantine, partition, records)
 
     async def _send_progress(
-        self,
-        producer: TransactionalProducer,
-        state: str,
-        progress: Progress,
-        nonce: bytes | None = None,
+        self, producer: TransactionalProducer, state: str, progress: Progress
     ) -> None:
         now_ms = time.time_ns() // 1_000_000
         value = encode(
@@ -301,9 +302,17 @@ class FileIngest:
                 "updated_at": now_ms,
             },
         )
-        key = self._facts.content_sha256.encode()
-        headers = [] if nonce is None else [(NONCE_HEADER, nonce)]
-        record: Record = (key, value, now_ms, headers)
+        record: Record = (progress_key(self._facts.content_sha256), value, now_ms, [])
+        await send_records(producer, self._topics.files, 0, [record])
+
+    async def _send_claim(self, producer: TransactionalProducer, nonce: bytes) -> None:
+        headers = [
+            (RUN_HEADER, self._run.encode()),
+            (BY_HEADER, self._by.encode()),
+            (NONCE_HEADER, nonce),
+        ]
+        key = claim_key(self._facts.content_sha256)
+        record: Record = (key, None, time.time_ns() // 1_000_000, headers)
         await send_records(producer, self._topics.files, 0, [record])
 
 

@@ -144,13 +144,26 @@ class Fleet:
                 assert time.monotonic() < deadline, f"{worker.name} is not ready: {worker.tail()}"
                 await asyncio.sleep(0.2)
 
+    async def until_offered(self, *, deadline_s: float = 60) -> None:
+        """Until the first event stands in raw: a process takes seconds to come up."""
+        deadline = time.monotonic() + deadline_s
+        consumer: AIOKafkaConsumer = clients.consumer(self.kafka)
+        await consumer.start()
+        try:
+            while not any((await consumer.end_offsets(self._raw())).values()):
+                assert time.monotonic() < deadline, "nothing was offered"
+                await asyncio.sleep(0.1)
+        finally:
+            await consumer.stop()
+
+    def _raw(self) -> list[TopicPartition]:
+        topic = self.layout.topics.raw
+        return [TopicPartition(topic, number) for number in range(self.layout.partitions)]
+
     async def until_all_decided(self, *, deadline_s: float) -> None:
         """Until the router's committed offsets stand at the end of raw."""
         deadline = time.monotonic() + deadline_s
-        places = [
-            TopicPartition(self.layout.topics.raw, partition)
-            for partition in range(self.layout.partitions)
-        ]
+        places = self._raw()
         consumer: AIOKafkaConsumer = clients.consumer(self.kafka)
         admin = clients.admin(self.kafka)
         await consumer.start()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from connectors.see_files.facility_time import FacilityClock
-from connectors.see_files.files_topic import FileRecord
+from connectors.see_files.files_topic import FilesTopic
 from connectors.see_files.generator import Plan, generate
 from connectors.see_files.ingest import FileIngest, IngestLimits, IngestReport
 from connectors.see_files.line_reader import LineReader
@@ -37,8 +37,8 @@ LOST_EVERY = {END_TXN: 7, PRODUCE: 17}
 class ForgetfulIngest(FileIngest):
     """Believes what it remembers: a start over goes on after the last commit it knows of."""
 
-    def _continue_after(self, found: FileRecord | None) -> None:
-        return
+    def _is_finished(self, files: FilesTopic) -> bool:
+        return False
 
 
 def rule_of(losses: list[tuple[int, Fault]]) -> Rule:

@@ -41,11 +41,12 @@ class Plan:
     timeline: list[tuple[float, str]] = field(default_factory=list)
 
     def draw(self, seed: int) -> None:
-        """Kills at random moments of the offer, never in its first or last tenth."""
+        """Kills at random moments of the offer, one in each equal part of it, in random order."""
         rng = random.Random(seed)
-        length = self.events / self.rate
         kills = ["worker"] * self.worker_kills + ["ingest"] * self.ingest_kills
-        self.timeline = sorted((rng.uniform(0.1, 0.9) * length, what) for what in kills)
+        rng.shuffle(kills)
+        part = 0.9 * self.events / self.rate / len(kills)
+        self.timeline = [((n + rng.random()) * part, what) for n, what in enumerate(kills)]
 
 
 def generate(path: Path, events: int, seed: int) -> None:
@@ -74,6 +75,7 @@ async def run_plan(
         offer = ("-m", "midgate.cli", "ingest", "see", str(folder / "scans.see"))
         offer += ("--rate", str(plan.rate))
         ingest = fleet.start("ingest", *offer)
+        await fleet.until_offered()
         started = time.monotonic()
         for moment, what in plan.timeline:
             await asyncio.sleep(max(0.0, started + moment - time.monotonic()))
