@@ -65,5 +65,6 @@ compile: setup ## optional: build the hot core modules with mypyc (needs a C com
 	$(BIN)/python -m deploy.compile_core
 
 clean: ## remove what the tools left behind (never the broker's data)
+	rm -f *__mypyc*.so schemas/*.so streams/*.so
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +

@@ -11,6 +11,11 @@ MidgateError
 │   └── UpgradeNeededError  a kind, rule or symbol of a newer version
 ├── ChangeVoidError         the log's rule refused a change                    exit 7
 ├── LeaseExpiredError       the log could not be confirmed within the lease
+├── TransactionFailedError  a transaction did not succeed (transaction_failures.py)
+│   ├── TransactionRefusedError   the broker refuses a topic; it is named
+│   └── TransactionTooLargeError  more bytes than one transaction may hold
+├── DeposedError            somebody else owns the input now (delivery.py)
+├── MissingOffsetError      a raw partition has no committed offset (delivery.py)
 └── InputError              input from a person or a file is wrong             exit 2
 
 Each carries `hint`: what the operator can do. Callers branch on the class or on `exit_code`.
