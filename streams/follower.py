@@ -328,7 +328,7 @@ class Follower:
                 self._apply(records[first : first + CHUNK_RECORDS])
                 await asyncio.sleep(0)
             self._pass_to(await consumer.position(self._partition))
-            if self._unsaved >= SNAPSHOT_CHANGES:
+            if not records and self._unsaved >= SNAPSHOT_CHANGES:  # not amid a long read
                 await self._save()
 
     def _apply(self, records: Sequence[Any]) -> None:

@@ -1,5 +1,7 @@
 """The record a log begins with."""
 
+from typing import Any
+
 import pytest
 
 from schemas.codec import encode
@@ -7,7 +9,7 @@ from streams.changes import build_change, heartbeat_change, log_start_change
 from streams.errors import WrongLogError
 from streams.log_start import log_id_of
 
-STAMP = {"actor": "test", "reason": "test", "change_id": b"0" * 16}
+STAMP: dict[str, Any] = {"actor": "test", "reason": "test", "change_id": b"0" * 16}
 
 
 def test_the_log_id_is_that_of_the_record() -> None:
