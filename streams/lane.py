@@ -14,41 +14,38 @@ empty one, so that a revocation need not wait for a scan.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from streams.authorization_writer import AuthorizationWriter
-from streams.deliverer import (
-    Deliverer,
-    DelivererIdentity,
-    DeposedError,
-    MissingOffsetError,
-)
-from streams.errors import ChangeVoidError, LeaseExpiredError, LogError, NotAuthorizedError
+from streams.deliverer import Deliverer
+from streams.delivery import DelivererIdentity
+from streams.errors import LeaseExpiredError, LogError
 from streams.follower import Follower
 from streams.garbage import BetweenBatches
-from streams.health import LaneHealth
 from streams.lane_fetch import LaneFetch
+from streams.lane_report import LaneReport
 from streams.lanes import LaneLayout
-from streams.logs import get_logger
 from streams.metrics import LaneState, Metrics, Outcome
 from streams.rights import RightsSnapshot
 from streams.routing import RoutedBatch, route_batch
 from streams.settings import Settings
-from streams.transactions import TransactionFailedError
-
-log = get_logger(__name__)
 
 # Wait before the start order after the n-th failure in a row: doubled each time, with jitter.
 BACKOFF_S_FIRST = 0.1
 BACKOFF_S_MAX = 15.0
 # Between two looks at a lease that has expired, or at a gate that is shut.
 LOOK_S = 0.05
+# Routing has no await: a longer batch would make this worker late with heartbeats and the lease,
+# which are proved on the same loop. A full batch takes a tenth or two of a second on an idle
+# machine. Not fewer records than this, as each transaction has a price of its own, which on a
+# machine that is too busy would make everything slower still.
+ROUTE_S_MAX = 1.0
+ROUTE_RECORDS_MIN = 2_000
 # Committed offsets and transactional ids expire after 7 days.
 IDLE_COMMIT_S = 86_400.0
 # A cancelled lane closes a producer (1 s) and a consumer (2 s).
@@ -56,8 +53,6 @@ CANCEL_S_MAX = 4.0
 
 # States in which a lane can come to a stand between two transactions.
 _STANDING = (LaneState.RUNNING, LaneState.NO_LEASE, LaneState.HELD)
-# What only somebody from outside can mend.
-_NEEDS_MENDING = (ChangeVoidError, MissingOffsetError, OffsetOutOfRangeError, NotAuthorizedError)
 
 
 class Lane:
@@ -78,13 +73,12 @@ class Lane:
     ) -> None:
         names = settings.layout.topics
         self.number = number
-        self.health = LaneHealth()
+        self.report = LaneReport(number, metrics)
         self._follower = follower
-        self._metrics = metrics
         self._garbage = garbage
-        self._log = log.bind(lane=number)
         self._fetch = LaneFetch(settings.kafka, names.raw, layout.partitions_of(number))
-        self._route = partial(_route, app_id=layout.app_id)
+        self._app_id = layout.app_id
+        self._record_s = 0.0
         self._deliverer: Deliverer[RightsSnapshot] = Deliverer(
             DelivererIdentity(
                 transactional_id=layout.transactional_id(number),
@@ -109,7 +103,6 @@ class Lane:
             monotonic=time.monotonic,
         )
         self._waiting: list[ConsumerRecord] = []
-        self._failures = 0
         self._committed_at = time.monotonic()
         self._go = asyncio.Event()
         self._go.set()
@@ -125,7 +118,7 @@ class Lane:
     async def hold(self, timeout_s: float) -> bool:
         """Come to a stand between two transactions; False when that is not to be had in time."""
         self._go.clear()
-        if self.health.state not in _STANDING:
+        if self.report.state not in _STANDING:
             return False
         try:
             async with asyncio.timeout(timeout_s):
@@ -144,12 +137,11 @@ class Lane:
         task = self._task
         if task is None:
             return
-        if self.health.state in _STANDING:
+        if self.report.state in _STANDING:
             await asyncio.wait([task], timeout=timeout_s)
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_S_MAX)
-        self._set_state(LaneState.STOPPED)
-        self._log.info("lane_stopped")
+        self.report.stopped()
 
     async def _run(self) -> None:
         try:
@@ -170,26 +162,22 @@ class Lane:
     async def _rights_confirmed(self) -> None:
         """Before a start: a registration could not be read back, and each try appends one."""
         while not self._stopping and self._follower.problem is not None:
-            await self._wait_for_rights(LogError(self._follower.problem))
+            self.report.enter(LaneState.STARTING, self._follower.problem)
+            await asyncio.sleep(LOOK_S)
 
     async def _start_order(self) -> None:
-        self._set_state(LaneState.STARTING, self.health.problem)
+        self.report.starting()
         self._fetch.pause()
         self._waiting.clear()
         await self._fetch.open()
-        self._metrics.lane_starts.labels(str(self.number)).inc()
         points = await self._deliverer.start()
-        self._fetch.seek({partition: point.offset for partition, point in points.items()})
-        self._set_state(LaneState.RUNNING)
-        self._log.info(
-            "lane_started",
-            offsets={partition: point.offset for partition, point in points.items()},
-            version=self._follower.version,
-        )
+        offsets = {partition: point.offset for partition, point in points.items()}
+        self._fetch.seek(offsets)
+        self.report.started(offsets, self._follower.version)
 
     async def _one_turn(self) -> None:
         """At most one transaction; comes to a stand first when asked to."""
-        self.health.stepped_at = time.monotonic()
+        self.report.step()
         if not self._go.is_set():
             await self._stand()
             return
@@ -204,7 +192,7 @@ class Lane:
 
     async def _work(self) -> None:
         urgent = self._follower.restricting_version > self._deliverer.acknowledged_version
-        limit = self._deliverer.size.records(urgent=urgent)
+        limit = min(self._deliverer.size.records(urgent=urgent), self._routable())
         if len(self._waiting) < limit:
             self._waiting += await self._fetch.collect(limit - len(self._waiting), fill=not urgent)
         # Asked again, as a change may have come while nothing else did.
@@ -214,104 +202,60 @@ class Lane:
         elif urgent or time.monotonic() - self._committed_at > IDLE_COMMIT_S:
             await self._deliverer.acknowledge()
             self._committed(Outcome.ACKNOWLEDGED)
-        self._report_lag()
+        self.report.lag(self._fetch.backlog() + len(self._waiting))
         self._garbage.after_batch()
+
+    def _routable(self) -> int:
+        """Records that can be routed without keeping everybody else on the loop waiting."""
+        if self._record_s <= 0:
+            return ROUTE_RECORDS_MIN
+        return max(ROUTE_RECORDS_MIN, int(ROUTE_S_MAX / self._record_s))
+
+    def _route(
+        self, records: Sequence[ConsumerRecord], snapshot: RightsSnapshot, decided_at_ms: int
+    ) -> RoutedBatch:
+        began = time.perf_counter()
+        routed = route_batch(records, snapshot, decided_at_ms, app_id=self._app_id)
+        self._record_s = (time.perf_counter() - began) / len(records)
+        return routed
 
     async def _deliver(self, records: list[ConsumerRecord]) -> None:
         began = time.perf_counter()
         delivered = await self._deliverer.deliver(records, self._route)
-        self._metrics.commit_duration.observe(time.perf_counter() - began)
+        seconds = time.perf_counter() - began
         del self._waiting[: delivered.records]
         self._committed(Outcome.COMMITTED)
-        self._count(records[: delivered.records], delivered.routed)
+        self.report.delivered(records[: delivered.records], delivered.routed, seconds)
 
     def _committed(self, outcome: Outcome) -> None:
-        if self._failures:
-            self._log.info("lane_recovered", failures=self._failures)
-        self._failures = 0
         self._committed_at = time.monotonic()
-        self._set_state(LaneState.RUNNING)
-        self._metrics.transactions.labels(outcome.value).inc()
-
-    def _count(self, records: list[ConsumerRecord], routed: RoutedBatch) -> None:
-        metrics, label = self._metrics, str(self.number)
-        now_ms = time.time() * 1000
-        metrics.events_routed.inc(len(records))
-        metrics.deliveries.inc(routed.delivered_copies)
-        metrics.count_denials(routed.withheld, routed.quarantined)
-        metrics.event_latency.observe_since([record.timestamp for record in records], now_ms)
-        metrics.batch_events.labels(label).set(len(records))
-        oldest_ms = min(records[0].timestamp, records[-1].timestamp)
-        metrics.router_lag_seconds.labels(label).set(max(0.0, now_ms - oldest_ms) / 1000)
-
-    def _report_lag(self) -> None:
-        label = str(self.number)
-        lag = self._fetch.backlog() + len(self._waiting)
-        self._metrics.router_lag.labels(label).set(lag)
-        if not lag:
-            self._metrics.router_lag_seconds.labels(label).set(0)
+        self.report.committed(outcome)
 
     async def _stand(self) -> None:
-        self._set_state(LaneState.HELD)
+        self.report.enter(LaneState.HELD)
         self._stands.set()
         while not self._go.is_set() and not self._stopping:
-            self.health.stepped_at = time.monotonic()
+            self.report.step()
             await asyncio.sleep(LOOK_S)
         self._stands.clear()
-        self._set_state(LaneState.RUNNING)
+        self.report.enter(LaneState.RUNNING)
 
     async def _wait_for_rights(self, error: Exception) -> None:
         """Decide nothing while the rights cannot be confirmed; go on by itself."""
-        if self.health.state is not LaneState.NO_LEASE:
-            self._log.warning("lane_stopped_deciding", problem=str(error))
-        self._set_state(LaneState.NO_LEASE, str(error))
+        self.report.no_lease(str(error))
         await asyncio.sleep(LOOK_S)
         if self._follower.problem is None:
-            self._set_state(LaneState.RUNNING)
-            self._log.info("lane_decides_again", version=self._follower.version)
+            self.report.lease_again(self._follower.version)
 
     async def _failed(self, error: Exception) -> None:
-        """Say what happened, then wait before the start order."""
-        self._failures += 1
+        """Close what is open, say what happened, then wait before the start order."""
         await self._deliverer.stop()
-        self._metrics.transactions.labels(Outcome.ABANDONED.value).inc()
-        topic = error.topic if isinstance(error, TransactionFailedError) else None
-        needs_mending = topic is not None or isinstance(error, _NEEDS_MENDING)
-        state = LaneState.BLOCKED if needs_mending else LaneState.STARTING
-        self._set_state(state, str(error) or repr(error))
-        fields = {"problem": str(error) or repr(error), "failures": self._failures}
-        if topic is not None:
-            fields["topic"] = topic
-        if hint := getattr(error, "hint", ""):
-            fields["hint"] = hint
-        if needs_mending:
-            self._log.error("lane_blocked", **fields)
-        elif isinstance(error, TransactionFailedError) and error.fenced:
-            self._log.warning("lane_fenced", **fields)
-        elif isinstance(error, DeposedError):
-            self._log.info("lane_not_ours_now", **fields)
-        else:
-            self._log.warning("lane_failed", **fields, kind=type(error).__name__)
-        await self._back_off()
-
-    async def _back_off(self) -> None:
-        delay_s = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(self._failures - 1, 10))
+        self.report.failed(error)
+        delay_s = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(self.report.failures - 1, 10))
         until = time.monotonic() + delay_s * random.uniform(0.5, 1.5)
         while not self._stopping and time.monotonic() < until:
-            self.health.stepped_at = time.monotonic()
+            self.report.step()
             await asyncio.sleep(min(1.0, max(0.0, until - time.monotonic())))
-
-    def _set_state(self, state: LaneState, problem: str = "") -> None:
-        self.health.stepped_at = time.monotonic()
-        if (self.health.state, self.health.problem) != (state, problem):
-            self.health.state, self.health.problem = state, problem
-        self._metrics.set_lane_state(self.number, state)
 
     def _tenant_topics(self) -> list[str]:
         return [tenant.topic for tenant in self._follower.rights.tenants.values()]
-
-
-def _route(
-    records: list[ConsumerRecord], snapshot: RightsSnapshot, decided_at_ms: int, *, app_id: str
-) -> RoutedBatch:
-    return route_batch(records, snapshot, decided_at_ms, app_id=app_id)

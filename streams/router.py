@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
 from mode import Service
 
 from streams import clients
@@ -41,6 +41,8 @@ HOLD_S_MAX = 3.0
 # Everything after SIGTERM: lanes finish, clients close, the group is left.
 STOP_S_MAX = 8.0
 POLL_MS = 1000
+# Between two looks at a log that is not read to its end yet.
+LOOK_S = 0.1
 # Between two attempts to be a member.
 REJOIN_S = (0.5, 1.5)
 
@@ -67,31 +69,30 @@ class Router(Service):
 
     @Service.task
     async def _run(self) -> None:
-        follower = self.follower = Follower(
-            self.settings.kafka, self.settings.layout, self.settings.authorization, heartbeat=True
-        )
-        writer = self.writer = AuthorizationWriter(
-            self.settings.kafka, self.settings.layout, follower
-        )
-        await self._start_following(follower, writer)
-        self._layout = await self._agreed_layout(follower)
+        follower = await self._start_following()
+        layout = self._layout = await self._agreed_layout(follower)
         self._problem = None
         self.garbage.start()
         while not self.should_stop:
             try:
-                await self._be_member(self._layout)
+                await self._be_member(layout)
             except (KafkaError, MidgateError, OSError) as error:
                 self._problem = f"not a member of the router's group: {error}"
                 log.warning("router_left_group", problem=repr(error))
                 await self.sleep(random.uniform(*REJOIN_S))
 
-    async def _start_following(self, follower: Follower, writer: AuthorizationWriter) -> None:
+    async def _start_following(self) -> Follower:
         """Follow the log; an empty or foreign one ends the worker, anything else is waited out."""
+        settings = self.settings
         while True:
+            follower = self.follower = Follower(
+                settings.kafka, settings.layout, settings.authorization, heartbeat=True
+            )
+            writer = self.writer = AuthorizationWriter(settings.kafka, settings.layout, follower)
             try:
                 await follower.start()
                 await writer.start()
-                return
+                return follower
             except LogError as error:
                 log.error("router_refused", problem=str(error), hint=error.hint)
                 raise
@@ -102,13 +103,19 @@ class Router(Service):
                 await self.sleep(random.uniform(*REJOIN_S))
 
     async def _agreed_layout(self, follower: Follower) -> LaneLayout:
-        """The log's layout. Waits for it (an open transaction can hide it), names what it is."""
-        while follower.rights.layout is None:
-            self._problem = follower.problem or (
-                "the authorization log holds no layout; run `midgate topics apply`"
-            )
-            await self.sleep(0.1)
+        """The log's layout, once the log has been read to its end.
+
+        Before that nobody should give this worker a lane: it could only let it lie. What it waits
+        for (an open transaction can hide the end) is the follower's problem on `/ready`.
+        """
+        while follower.problem is not None:
+            self._problem = follower.problem
+            await asyncio.sleep(LOOK_S)
         layout = follower.rights.layout
+        if layout is None:
+            raise ConfigurationError(
+                "the authorization log holds no layout", hint="run `midgate topics apply`"
+            )
         if layout.app_id != self.settings.layout.app_id:
             raise ConfigurationError(
                 f"this worker's app id is {self.settings.layout.app_id}, "
@@ -130,6 +137,8 @@ class Router(Service):
                     # Returns nothing, as all is paused; it raises what went wrong in the group,
                     # and counts as a sign of life.
                     await consumer.getmany(timeout_ms=POLL_MS)
+                except ConsumerStoppedError:
+                    return
                 except NoOffsetForPartitionError:
                     # The lane itself finds this, and says so with the hint.
                     await self.sleep(POLL_MS / 1000)
@@ -179,10 +188,11 @@ class Router(Service):
     async def revoked(self) -> None:
         """Bring every lane to a stand; one that cannot within the bound is stopped."""
         self._joined = False
-        stood = await asyncio.gather(*(lane.hold(HOLD_S_MAX) for lane in self.lanes.values()))
-        for number, held in zip(list(self.lanes), stood, strict=True):
+        lanes = list(self.lanes.values())
+        stood = await asyncio.gather(*(lane.hold(HOLD_S_MAX) for lane in lanes))
+        for lane, held in zip(lanes, stood, strict=True):
             if not held:
-                self._end_aside(number)
+                self._end_aside(lane.number)
 
     async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Let lanes that stayed go on, end those that left, start the new ones."""
@@ -253,7 +263,7 @@ class Router(Service):
     def look(self) -> WorkerHealth:
         """A picture of this worker for its pages."""
         health = WorkerHealth(
-            lanes={number: lane.health for number, lane in self.lanes.items()},
+            lanes={number: lane.report.health for number, lane in self.lanes.items()},
             joined=self._joined,
             problem=self._problem,
             lease_s_max=self.settings.authorization.authorization_staleness_s_max,
