@@ -81,16 +81,11 @@ def read_scan(value: bytes | None) -> ScanRecord:
     if not name.startswith("tracking_event/"):
         raise UnknownFrameError(f"{name} is no tracking event")
     assert value is not None  # frame_of refused it otherwise
-    routing, restricted = _halves(name)
-    stream = io.BytesIO(value)
-    stream.seek(FRAME_BYTES)
-    fields = _decode(stream, routing)
-    restricted_at = stream.tell()
-    fields["restricted"] = _decode(stream, restricted)
-    if stream.tell() != len(value):
-        raise UnreadableError(f"{len(value) - stream.tell()} bytes too many")
-    _require_canonical(value, fields, name)
-    return ScanRecord(fields, restricted_at)
+    _, fields = read(value)
+    # Read accepts one form of bytes only, so the last field takes what encoding it takes.
+    last = io.BytesIO()
+    fastavro.schemaless_writer(last, _restricted_schema(name), fields["restricted"])
+    return ScanRecord(fields, len(value) - len(last.getvalue()))
 
 
 def encode(name: str, record: dict[str, Any]) -> bytes:
@@ -172,11 +167,9 @@ def _schema(name: str) -> Schema:
 
 
 @cache
-def _halves(name: str) -> tuple[Schema, Schema]:
-    """The schema without its last field, and the schema of that field."""
-    source = _source(name)
-    last = source["fields"][-1]
+def _restricted_schema(name: str) -> Schema:
+    """The schema of the last field, which must be `restricted` in every version."""
+    last = _source(name)["fields"][-1]
     if last["name"] != "restricted":
         raise AssertionError(f"{name}: restricted must be the last field")
-    routing = {**source, "fields": source["fields"][:-1]}
-    return fastavro.parse_schema(routing), fastavro.parse_schema(last["type"])
+    return fastavro.parse_schema(last["type"])

@@ -5,6 +5,7 @@ rules). Nothing here is shared with the reader on the router's hot path; the two
 tests/unit/auditor/test_two_implementations.py.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.reasons import BarcodeVerdict, QuarantineReason, Reason
@@ -15,6 +16,8 @@ PIC_LENGTHS = (22, 26, 30)
 IDENTIFIERS = ("91", "92", "93", "94", "95")
 S10_LENGTH = 13
 S10_WEIGHTS = (8, 6, 4, 2, 3, 5, 9, 7)
+# A piece has some ten scans close together; a number takes about 300 bytes here.
+NUMBERS_REMEMBERED_MAX = 100_000
 ASCII_DIGITS = frozenset("0123456789")
 ASCII_CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -28,6 +31,7 @@ class Ownership(NamedTuple):
     reason: str
 
 
+@lru_cache(maxsize=NUMBERS_REMEMBERED_MAX)
 def ownership(number: str) -> Ownership:
     """Who owns the piece with this number, as far as its digits tell."""
     if _has_s10_form(number):

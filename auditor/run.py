@@ -1,5 +1,6 @@
 """[shell] One audit: collect, judge, report."""
 
+import asyncio
 from typing import Any
 
 from auditor.collect import SETTLE_S_MAX, collect
@@ -16,4 +17,5 @@ async def audit(
     are waited for, at most `settle_s` seconds. Raises CollectError when a topic is absent.
     """
     contents = await collect(kafka_options, prefix, app_id, settle_s=settle_s)
-    return Report(judge(contents))
+    # In a thread: judging takes seconds, and other clients of this loop must answer meanwhile.
+    return Report(await asyncio.to_thread(judge, contents))
