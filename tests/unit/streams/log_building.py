@@ -128,10 +128,10 @@ class Log:
             self.put("GRANT", body, import_id=import_id, change_id=ids[-1], **envelope)
         return ids
 
-    def close(self, import_id: bytes, ids: list[bytes], **wrong: Any) -> Applied:
+    def close(self, closed: bytes, ids: list[bytes], **wrong: Any) -> Applied:
         """Append the closing record of an import with these rows."""
-        envelope = {"subject": import_subject(import_id), "import_id": import_id}
-        body = {"rows": len(ids), "digest": sha256(b"".join(ids)).digest()}
+        envelope = {"subject": import_subject(closed), "import_id": closed}
+        body: Body = {"rows": len(ids), "digest": sha256(b"".join(ids)).digest()}
         for name in set(wrong) & set(body):
             body[name] = wrong.pop(name)
         return self.put("IMPORT_CLOSE", body, **{**envelope, **wrong})
