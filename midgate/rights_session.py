@@ -134,7 +134,11 @@ def say_only_warnings() -> None:
     from streams.settings import WebSettings
 
     level = os.environ.get("MIDGATE_LOG_LEVEL", "WARNING")
-    logging.config.dictConfig(logging_config(WebSettings(log_level=level)))
+    config = logging_config(WebSettings(log_level=level))
+    if "MIDGATE_LOG_LEVEL" not in os.environ:
+        # What ends a command is said by its error; what the client mends by itself is not.
+        config["loggers"] = {name: {"level": "CRITICAL"} for name in config["loggers"]}
+    logging.config.dictConfig(config)
     configure()
 
 
