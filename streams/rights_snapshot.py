@@ -2,8 +2,9 @@
 
 Immutable, but for the plans that it remembers. Those stand in shards that snapshots share with each
 other and with the rights. A plan may be written into a shard by any snapshot that holds it: when a
-change touches a MID, the rights go on with a copy of the MID's shard without its plans, so all
-snapshots that hold one and the same shard agree on every MID in it.
+change touches a MID, the rights go on with a copy of the MID's shard without its plans, even if
+there is none yet (an older snapshot may be asked for one later); so all snapshots that hold one and
+the same shard agree on every MID in it, present or not.
 """
 
 from streams.decision import GrantJudgement, judge_all

@@ -150,7 +150,7 @@ class RightsState:
             self.plans.clear()
             return
         for mid in mids:
-            self.plans.discard(mid.encode())
+            self.plans.part(mid.encode())
 
     def _mids_of(self, grant: Grant) -> tuple[str, ...]:
         return (grant.mid,) if grant.mid else self.crids[grant.crid].mids

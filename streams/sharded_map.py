@@ -68,6 +68,13 @@ class ShardedMap(FrozenMap[K, V]):
         if key in self._shards[index]:
             del self._own(index)[key]
 
+    def part(self, key: K) -> None:
+        """Remove the key, and share its shard with no frozen map any more, be it there or not.
+
+        For maps whose frozen copies are still written to (`streams/rights_snapshot.py`).
+        """
+        self._own(hash(key) & self._mask).pop(key, None)
+
     def clear(self) -> None:
         """Remove everything; what was frozen keeps it."""
         for index in range(len(self._shards)):
