@@ -28,6 +28,7 @@ BATCH_BYTES = 512 * 1024
 # The broker remembers five batches of a producer id: more in flight could not be told apart.
 BATCHES_IN_FLIGHT = 5
 NO_PRODUCER_ID = -1
+PRODUCER_ID_PAUSE_S = 0.05
 
 Record = tuple[bytes, bytes]
 """Key and value."""
@@ -134,14 +135,22 @@ class LogAppender:
             )
             await self._log.open()
         if self._producer_id == NO_PRODUCER_ID:
-            response: Any = await self._log.send(InitProducerIdRequest(None, 0))
-            if response.error_code:
-                error: KafkaError = for_code(response.error_code)(self._topic)
-                raise error
-            self._producer_id = int(response.producer_id)
-            self._producer_epoch = int(response.producer_epoch)
-            self._sequence = 0
+            await self._take_producer_id(self._log)
         return self._log
+
+    async def _take_producer_id(self, log: LogClient) -> None:
+        """A fresh broker has none to give for a moment: asked again within the caller's limit."""
+        while True:
+            response: Any = await log.send(InitProducerIdRequest(None, 0))
+            if not response.error_code:
+                break
+            error: KafkaError = for_code(response.error_code)(self._topic)
+            if not error.retriable:
+                raise error
+            await asyncio.sleep(PRODUCER_ID_PAUSE_S)
+        self._producer_id = int(response.producer_id)
+        self._producer_epoch = int(response.producer_epoch)
+        self._sequence = 0
 
     async def _give_up(self) -> None:
         self._producer_id = NO_PRODUCER_ID
