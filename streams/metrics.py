@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client import disable_created_metrics as _without_created
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -86,6 +86,8 @@ class Metrics:
         self._transactions()
         self._lanes()
         self._authorization()
+        # process_cpu_seconds_total, process_resident_memory_bytes and so on, as everywhere.
+        ProcessCollector(registry=self.registry)
         build = Info("midgate_build", "Version that runs; no value.", registry=self.registry)
         build.info({"version": version})
 

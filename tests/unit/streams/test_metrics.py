@@ -15,7 +15,8 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 def families(metrics: Metrics) -> dict[str, str]:
     text = generate_latest(metrics.registry).decode()
-    return {family.name: family.documentation for family in text_string_to_metric_families(text)}
+    found = text_string_to_metric_families(text)
+    return {each.name: each.documentation for each in found if not each.name.startswith("process_")}
 
 
 def test_names_are_plain_and_helps_say_what_a_high_value_means() -> None:
