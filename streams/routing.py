@@ -114,8 +114,8 @@ def route_batch(
 ) -> RoutedBatch:
     """Decide every record on one snapshot at one instant, `now_ms` (Unix ms, `decided_at`).
 
-    Stops before the record that would bring the bytes out above `bytes_out_max`, but takes at
-    least one: nothing smaller than a record can be placed. The caller goes on from `next_offsets`.
+    Stops before the record that would bring the bytes out above `bytes_out_max`, unless it comes
+    first: nothing smaller than a record can be placed. The caller goes on from `next_offsets`.
     """
     authz = f"{snapshot.log_id[:_LOG_ID_CHARACTERS]}:{snapshot.version}"
     out = _Output()
@@ -144,7 +144,7 @@ def _route(
     copy_bytes = COPY_OVERHEAD_BYTES + len(source[1])
     # By channel, then by MID: so the key is a string that is there already, and no tuple.
     plans: list[dict[bytes, Plan]] = [{} for _ in CHANNELS]
-    places, withheld = out.places, out.withheld
+    places, withheld, next_offsets = out.places, out.withheld, out.next_offsets
     bytes_out = done = events = copies = 0
     for record in records:
         partition, offset, key = record.partition, record.offset, record.key
@@ -194,7 +194,7 @@ def _route(
             bytes_out += size
             out.quarantined[reason] += 1
             out.quarantine.setdefault(partition, []).append(_quarantine_record(record, reason))
-        out.next_offsets[partition] = offset + 1
+        next_offsets[partition] = offset + 1
         done += 1
     out.records, out.events, out.copies, out.bytes_out = done, events, copies, bytes_out
 
