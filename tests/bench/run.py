@@ -51,6 +51,7 @@ def main() -> None:
         "schemas": run("tests.bench.schemas_bench"),
         "rights": run("tests.bench.rights_bench"),
         "routing": run("tests.bench.routing_bench"),
+        "follower": on_a_broker("tests.bench.follower_bench"),
         "ingest": on_a_broker("tests.bench.ingest_bench"),
         "router": run(
             "tests.bench.router_bench",
@@ -63,7 +64,8 @@ def main() -> None:
     row = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": head.stdout.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
         "outputs": outputs,
     }
