@@ -321,15 +321,8 @@ def test_a_log_that_does_not_start_is_found() -> None:
 
 def test_an_empty_installation_without_log_is_found() -> None:
     """`topics apply` was not run."""
-    empty = Partition()
-    world = Contents(
-        "m",
-        "app",
-        Topic("m.authorization", {0: empty}),
-        Topic("m.raw", {0: empty}),
-        Topic("m.ledger", {0: empty}),
-        Topic("m.quarantine", {0: empty}),
-    )
+    names = ("m.authorization", "m.raw", "m.ledger", "m.quarantine")
+    world = Contents("m", "app", *(Topic(name, {0: Partition()}) for name in names))
     assert _kinds(judge(world)) == {FindingKind.LOG_STOPPED: 1}
 
 

@@ -25,9 +25,8 @@ class Log:
     def feed(self, value: bytes | None, *, after_ms: int = 1) -> str | None:
         """Append bytes; answer the verdict."""
         self.clock += after_ms
-        verdict = self.rights.feed(self.offset, self.clock, value)
         self.offset += 1
-        return verdict
+        return self.rights.feed(self.offset - 1, self.clock, value)
 
     def add(self, kind: str, subject: str, body: Body | bytes, **envelope: Any) -> str | None:
         """Append a change; its number is its offset unless given."""
