@@ -22,8 +22,9 @@ CHANNELS = ("API", "WEBHOOK", "SEE")
 NOWS = range(-1, 8)
 IMPORTS = (bytes(16), bytes(range(16)))
 
-INSTANTS = st.integers(0, 6)
-ENDS = st.none() | st.integers(1, 7)
+INSTANTS = st.sampled_from([0, 0, 0, 1, 2, 3])
+ENDS = st.sampled_from([None, None, 3, 4, 6])
+SOME_CHANNELS = st.lists(st.sampled_from(CHANNELS), unique=True, min_size=1)
 MID_SETS = st.lists(st.sampled_from(MIDS), unique=True, max_size=3)
 
 
@@ -51,7 +52,7 @@ def _agreements() -> st.SearchStrategy[Body]:
     return st.builds(
         lambda agreement_id, tenant, **fields: agreement_body(agreement_id, tenant, **fields),
         st.sampled_from(["A1", "A2"]),
-        st.sampled_from(TENANTS),
+        st.sampled_from(["vendor"] * 9 + ["acme"]),
         mids=MID_SETS,
         status=st.sampled_from(["PENDING", "ACTIVE", "ACTIVE"]),
         effective_from=INSTANTS,
@@ -74,11 +75,11 @@ def grants(draw: st.DrawFn) -> Body:
         scope="CRID" if by_crid else "MID",
         crid="C1" if by_crid else "",
         mid="" if by_crid else MIDS[number % 3],
-        channels=draw(st.lists(st.sampled_from(CHANNELS), unique=True, min_size=1)),
+        channels=draw(st.just(list(CHANNELS)) | SOME_CHANNELS),
         status=draw(st.sampled_from(["PENDING", "ACTIVE", "ACTIVE", "ACTIVE"])),
         effective_from=draw(INSTANTS),
         effective_to=draw(ENDS),
-        data_from=draw(st.sampled_from([None, None, None, 1])),
+        data_from=draw(st.sampled_from([None] * 7 + [1])),
     )
 
 
@@ -102,25 +103,28 @@ BODIES: dict[str, st.SearchStrategy[Body]] = {
 KINDS = (
     *["GRANT"] * 6,
     *["CRID", "AGREEMENT", "TERMS", "AGREEMENT_RESUME"] * 2,
-    *["TENANT", "AGREEMENT_SUSPEND", "GRANT_END", "TENANT_END", "IMPORT_CLOSE"],
+    *["IMPORT_CLOSE"] * 3,
+    *["TENANT", "AGREEMENT_SUSPEND", "GRANT_END", "TENANT_END"],
 )
 
 
 @st.composite
 def _step(draw: st.DrawFn) -> Step:
     kind = draw(st.sampled_from(KINDS))
-    imported = kind == "IMPORT_CLOSE" or (kind == "GRANT" and draw(st.integers(0, 4)) == 0)
+    imported = kind == "IMPORT_CLOSE" or (
+        kind == "GRANT" and draw(st.sampled_from([False, False, True]))
+    )
     return Step(
         kind,
         draw(BODIES[kind]),
         base=draw(st.sampled_from([None] * 9 + [-1])),
-        import_id=draw(st.sampled_from(IMPORTS)) if imported else None,
-        again=draw(st.integers(0, 9)) == 0,
-        late_ms=draw(st.sampled_from([0] * 9 + [600_001])),
+        import_id=draw(st.sampled_from([*IMPORTS[:1] * 5, IMPORTS[1]])) if imported else None,
+        again=draw(st.sampled_from([False] * 9 + [True])),
+        late_ms=draw(st.sampled_from([0] * 19 + [600_001])),
     )
 
 
-STEPS = st.lists(_step(), max_size=25)
+STEPS = st.lists(_step(), min_size=4, max_size=25)
 
 
 class DrawnLog(Log):
