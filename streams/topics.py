@@ -67,7 +67,18 @@ def system_topics(
         TopicSpec(
             names.raw, partitions, {**delete, "max.message.bytes": str(RAW_MESSAGE_BYTES_MAX)}
         ),
-        TopicSpec(names.authorization, 1, {**compact, "message.timestamp.type": "LogAppendTime"}),
+        TopicSpec(
+            names.authorization,
+            1,
+            # Heartbeats are some 50,000 records a day and the only ones that compaction takes;
+            # it takes nothing from an open segment, which lasts 7 days by default.
+            {
+                **compact,
+                "message.timestamp.type": "LogAppendTime",
+                "segment.ms": str(DAY_MS),
+                "min.cleanable.dirty.ratio": "0.1",
+            },
+        ),
         TopicSpec(names.ledger, partitions, delete),
         TopicSpec(names.files, 1, compact),
         TopicSpec(
