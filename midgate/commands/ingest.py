@@ -1,9 +1,8 @@
 """`midgate ingest see`."""
 
 import asyncio
-import getpass
-import platform
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,32 +47,41 @@ def see(
     from connectors.see_files.files_run import FilesRun, exit_code_of, files_of
     from connectors.see_files.ingest import IngestLimits
     from connectors.see_files.reader_setup import line_reader
+    from midgate.rights_session import actor_or_user, say_only_warnings
 
     files, skipped = files_of(paths)
     for each in skipped:
         note(f"skipped ({each.why}): {each.path}")
-    bars: dict[Path, Progress] = {}
-
-    def on_progress(path: Path, done: int, total: int) -> None:
-        if path not in bars:
-            bars[path] = Progress(path.name, unit="lines")
-        bars[path].report(done, total)
-        if done >= total:
-            bars[path].__exit__(None, None, None)
-
-    run = FilesRun(
-        effective.kafka,
-        effective.layout,
-        line_reader(),
-        by=f"{getpass.getuser()}@{platform.node()}",
-        limits=IngestLimits(lines_per_s_max=rate),
-        on_progress=on_progress,
-    )
-    results = asyncio.run(run.ingest_all(files))
-    for bar in bars.values():
-        bar.__exit__(None, None, None)
+    say_only_warnings()
+    with Bars() as bars:
+        run = FilesRun(
+            effective.kafka,
+            effective.layout,
+            line_reader(),
+            by=actor_or_user(""),
+            limits=IngestLimits(lines_per_s_max=rate),
+            on_progress=bars.report,
+        )
+        results = asyncio.run(run.ingest_all(files))
     _show(results, skipped, output)
     raise typer.Exit(exit_code_of(results))
+
+
+class Bars(ExitStack):
+    """One progress bar at a time: the next file's ends the last one's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._path: Path | None = None
+        self._bar = Progress("")
+
+    def report(self, path: Path, done: int, total: int) -> None:
+        """So many lines of a file are taken in."""
+        if path != self._path:
+            self.close()
+            self._path = path
+            self._bar = self.enter_context(Progress(path.name, unit="lines"))
+        self._bar.report(done, total)
 
 
 def row_of(result: "FileResult") -> dict[str, Any]:

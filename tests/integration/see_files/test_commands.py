@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from connectors.see_files.ingest import FileIngest
 from midgate.cli import run
+from midgate.commands.ingest import Bars
 from streams.topics import TopicNames
+from streams.transactions import TransactionalProducer, TransactionFailedError
 from tests.kafka_support import KafkaUnderTest
 
 pytestmark = pytest.mark.broker
@@ -78,6 +81,41 @@ def test_one_good_file_is_exit_0(
     assert midgate("generate", "see", "--pieces", 5, "--broken", 0, "--out", path) == 0
     assert midgate("ingest", "see", path) == 0
     assert "ingested" in capsys.readouterr().out
+
+
+def test_a_bar_at_a_time(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """A file that stops halfway must not leave its bar in the next one's place."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Bars() as bars:
+        bars.report(Path("first"), 1, 10)
+        bars.report(Path("second"), 1, 10)
+        bars.report(Path("second"), 10, 10)
+
+
+def test_warnings_leave_the_answer_alone(
+    midgate: Midgate,
+    midgate_topics: TopicNames,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A start over is told on stderr; stdout stays one JSON object."""
+    failures = iter([TransactionFailedError("made up")])
+
+    async def fail_once(self: FileIngest, producer: TransactionalProducer) -> bool:
+        for failure in failures:
+            raise failure
+        return await claim(self, producer)
+
+    claim = FileIngest._claim
+    monkeypatch.setattr(FileIngest, "_claim", fail_once)
+    path = tmp_path / "see.txt"
+    assert midgate("generate", "see", "--pieces", 5, "--out", path) == 0
+    capsys.readouterr()
+    assert midgate("ingest", "see", path, "--output", "json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["totals"]["failed"] == 0
+    assert "ingest_starts_over" in err
 
 
 def test_a_path_that_is_not_there(midgate: Midgate, capsys: pytest.CaptureFixture[str]) -> None:
