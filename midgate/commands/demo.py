@@ -38,6 +38,7 @@ def demo(context: typer.Context, output: Output = Format.TABLE) -> None:
     given = options_of(context).bootstrap
     effective = settings(context)
     with ExitStack() as stack:
+        stack.enter_context(told_to_stop_like_ctrl_c())
         folder = stack.enter_context(work_folder())
         bootstrap = given or stack.enter_context(own_broker(folder))
         # On somebody's broker nothing of theirs is touched.
@@ -56,6 +57,23 @@ def demo(context: typer.Context, output: Output = Format.TABLE) -> None:
         show_outcome(outcome)
     if not outcome.ok:
         raise typer.Exit(EXIT_DIFFERENT)
+
+
+@contextmanager
+def told_to_stop_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a closed terminal end it as Ctrl-C does: broker, worker and folder go, too."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ class Stage:
     folder: Path
     kafka: KafkaSettings
     layout: LayoutSettings
+    commands: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a process of ours needs to find broker and topics."""
@@ -74,13 +75,22 @@ class Stage:
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         """Start one midgate command; its JSON comes on stdout."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "midgate.cli", *arguments],
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.commands.append(process)
+        return process
+
+    def end_commands(self) -> None:
+        """Kill what still runs: only an interrupted demonstration leaves something to kill."""
+        for process in self.commands:
+            if process.poll() is None:
+                process.kill()
+                process.wait(STOP_S_MAX)
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -94,11 +104,7 @@ class Stage:
 
 async def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     """Wait for a command and return its JSON. Raises DemoError with what it said on stderr."""
-    try:
-        out, err = await asyncio.to_thread(process.communicate)
-    except asyncio.CancelledError:
-        process.kill()
-        raise
+    out, err = await asyncio.to_thread(process.communicate)
     if process.returncode:
         raise DemoError(f"a command failed with exit code {process.returncode}: {err.strip()}")
     answer: dict[str, Any] = json.loads(out)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ async def play(stage: Stage, effective: Settings, say: Callable[[str], None]) ->
     effective = effective.model_copy(
         update={"kafka": stage.kafka, "layout": stage.layout, "authorization": private}
     )
-    async with open_session(effective, writing=True) as session:
+    async with open_session(effective, writing=True) as session, commands_ended(stage):
         await scenario.establish(session)
         with stage.worker() as worker:
             say(f"generating {EVENTS_FIRST:,} scans, starting a worker")
@@ -106,6 +107,15 @@ async def play(stage: Stage, effective: Settings, say: Callable[[str], None]) ->
         say("recounting every topic, with code that shares nothing with the router")
         last = await recount(stage)
     return Outcome(first, last, samples, denial, told, time.monotonic() - began)
+
+
+@asynccontextmanager
+async def commands_ended(stage: Stage) -> AsyncIterator[None]:
+    """Before the loop ends: it waits for the threads that wait for these commands."""
+    try:
+        yield
+    finally:
+        stage.end_commands()
 
 
 async def generated(stage: Stage, name: str, events: int, *, seed: int) -> Path:
