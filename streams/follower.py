@@ -18,7 +18,6 @@ the lease is gone at once, and only a restart (by somebody who knows why) helps.
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +40,7 @@ from streams.errors import (
     WrongLogError,
 )
 from streams.lease import NEVER, Lease
+from streams.lease_clock import lease_clock
 from streams.log_end import LogEnd
 from streams.log_start import log_id_of
 from streams.log_watch import HINT_WRONG_LOG, LogWatch
@@ -117,13 +117,13 @@ class Follower:
 
     @property
     def confirmed_at(self) -> float:
-        """Instant (monotonic clock) up to which nothing was missed; `lease.NEVER` before the
+        """Instant (lease clock) up to which nothing was missed; `lease.NEVER` before the
         first proof and after the end of following."""
         return NEVER if self._ended is not None else self._lease.confirmed_at
 
     def lease_age_s(self) -> float:
         """Seconds since `confirmed_at`; infinite when there is none."""
-        return time.monotonic() - self.confirmed_at
+        return lease_clock() - self.confirmed_at
 
     def snapshot(self) -> RightsSnapshot:
         """The rights now, unchangeable, with the instant of their own confirmation."""
@@ -134,7 +134,7 @@ class Follower:
         """Why nothing may be decided now; None when deciding is allowed."""
         if self._ended is not None:
             return f"{WHAT_ENDED.get(type(self._ended), 'following ended')}: {self._ended}"
-        now = time.monotonic()
+        now = lease_clock()
         if self._lease.holds(now):
             return None
         cause = str(self._setback) if self._setback is not None else self._watch.cause(now)

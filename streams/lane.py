@@ -30,6 +30,7 @@ from streams.garbage import BetweenBatches
 from streams.lane_fetch import LaneFetch
 from streams.lane_report import LaneReport
 from streams.lanes import LaneLayout
+from streams.lease_clock import lease_clock
 from streams.metrics import LaneState, Metrics, Outcome
 from streams.rights import RightsSnapshot
 from streams.routing import RoutedBatch, route_batch
@@ -100,7 +101,7 @@ class Lane:
             still_owner=still_owner,
             tenant_topics=self._tenant_topics,
             clock_ms=lambda: time.time_ns() // 1_000_000,
-            monotonic=time.monotonic,
+            monotonic=lease_clock,
         )
         self._waiting: list[ConsumerRecord] = []
         self._committed_at = time.monotonic()

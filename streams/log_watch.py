@@ -3,7 +3,6 @@ and says what is in the way."""
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -13,6 +12,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from streams.errors import EmptyLogError, WrongLogError
 from streams.heartbeats import Heartbeats
 from streams.lease import NEVER, Lease
+from streams.lease_clock import lease_clock
 from streams.log_end import LogClient, LogEnd
 from streams.settings import KafkaSettings
 
@@ -82,17 +82,17 @@ class LogWatch:
         KafkaError, OSError or TimeoutError, as new connections may be what is needed."""
         assert self._client is not None, "opened first"
         interval_s = min(self._lease.length_s / QUESTIONS_A_LEASE, QUESTION_S_MAX)
-        answered_at = time.monotonic()
+        answered_at = lease_clock()
         while True:
             try:
                 end = await self._ask(self._client.end)
-                answered_at = time.monotonic()
+                answered_at = lease_clock()
                 self.trouble = await self._in_the_way(self._client, end)
             except EmptyLogError as error:
                 self.trouble = str(error)
             except (KafkaError, OSError, TimeoutError) as error:
                 self.trouble = f"the broker does not say where it ends ({_words(error)})"
-                if time.monotonic() - answered_at > self._lease.length_s:
+                if lease_clock() - answered_at > self._lease.length_s:
                     raise
             self._keep_moving()
             self._looked()
@@ -109,7 +109,7 @@ class LogWatch:
 
     async def _ask(self, question: Callable[[], Awaitable[LogEnd]]) -> LogEnd:
         version = self._version()
-        asked_at = time.monotonic()
+        asked_at = lease_clock()
         try:
             async with asyncio.timeout(self._patience_s):
                 end = await question()
@@ -169,7 +169,7 @@ class LogWatch:
         )
 
     def _keep_moving(self) -> None:
-        now = time.monotonic()
+        now = lease_clock()
         if self._start is not None and self._lease.heartbeat_due(now, self._jitter):
             self._lease.beaten(now)
             self._jitter = random.random()

@@ -15,6 +15,7 @@ from streams.deliverer import Deliverer, DelivererIdentity
 from streams.follower import Follower
 from streams.group_offsets import fetch_offsets
 from streams.lanes import LaneLayout
+from streams.lease_clock import lease_clock
 from streams.record_batches import OutRecord
 from streams.rights import RightsSnapshot
 from streams.settings import (
@@ -92,7 +93,7 @@ class Installation:
         follower: Any = None,
         still_owner: Callable[[], Awaitable[bool]] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = lease_clock,
         **router: Any,
     ) -> Deliverer[RightsSnapshot]:
         """A lane's deliverer, not started."""

@@ -4,11 +4,10 @@ No time-out of the broker runs yet, so nothing but the snapshot's own age can st
 check it commits, long after its rights were last confirmed, what may have been revoked meanwhile.
 """
 
-import time
-
 import pytest
 
 from streams.errors import LeaseExpiredError
+from streams.lease_clock import lease_clock
 from streams.rights import RightsSnapshot
 from tests.deliverer_support import (
     Installation,
@@ -22,14 +21,14 @@ FROZEN_S = 16.0
 
 
 class FreezingClock:
-    """The monotonic clock of a process that freezes once, just before its `at`-th reading."""
+    """The lease clock of a process that freezes once, just before its `at`-th reading."""
 
     def __init__(self, at: int) -> None:
         self._left = at
 
     def __call__(self) -> float:
         self._left -= 1
-        return time.monotonic() + (FROZEN_S if self._left < 1 else 0.0)
+        return lease_clock() + (FROZEN_S if self._left < 1 else 0.0)
 
 
 class ThawedFollower:
