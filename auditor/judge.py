@@ -61,6 +61,8 @@ def judge(contents: Contents) -> Judgement:
     if left:
         ledger.notes.append(f"{left} records are about raw that retention has taken; not judged")
     ledger.notes += placements.excuses()
+    # A tenant that gets nothing is listed, too.
+    tally.due.update(dict.fromkeys(last.rights.tables.tenants, 0))
     tally.raw = sum(len(part.records) for part in contents.raw.partitions.values())
     tally.has = placements.tenant_records
     tally.never_raw = placements.never_raw

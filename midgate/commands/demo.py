@@ -49,14 +49,14 @@ def demo(context: typer.Context, output: Output = Format.TABLE) -> None:
             effective.layout.model_copy(update={"prefix": prefix, "app_id": prefix}),
         )
         outcome = asyncio.run(play(stage, effective, lambda text: note(f"… {text}")))
-    if output is Format.JSON:
-        show_json(outcome.as_json())
-    else:
-        from midgate.demo.show import show_outcome
+        if output is Format.JSON:
+            show_json(outcome.as_json())
+        else:
+            from midgate.demo.show import show_outcome
 
-        show_outcome(outcome)
-    if not outcome.ok:
-        raise typer.Exit(EXIT_DIFFERENT)
+            show_outcome(outcome)
+        if not outcome.ok:  # within the stack, so that the folder stays to be looked at
+            raise typer.Exit(EXIT_DIFFERENT)
 
 
 @contextmanager

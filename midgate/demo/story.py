@@ -54,7 +54,7 @@ class Outcome:
     def ok(self) -> bool:
         """The recount finds no difference, and everybody got, or did not get, what they must."""
         tenants = self.last.as_json()["tenants"]
-        due = {name: tenants[name]["due"] for name in scenario.WHO}
+        due = {name: tenants[name]["due"] if name in tenants else 0 for name in scenario.WHO}
         right = due[scenario.SHIPPER] > due[scenario.PLATFORM] > 0 == due[scenario.ANALYST]
         denied = self.denial["reason"] == "agreement_expired"
         return self.first.ok and self.last.ok and right and denied and self.told.stopped
