@@ -14,18 +14,21 @@ from streams.rights_state import RightsState, ids_of
 
 
 class RightsSnapshot:
-    """All changes below `version` of log `log_id`; `confirmed_at` is monotonic seconds."""
+    """All changes below `version` of log `log_id`; `confirmed_at` is monotonic seconds.
+
+    `plan_shards` are the remembered plans (`streams/sharded_map.py`), by MID and then by channel.
+    """
 
     __slots__ = (
         "_crid_grants",
         "_grants",
         "_mid_crids",
         "_mid_grants",
-        "_plan_shards",
         "agreements",
         "confirmed_at",
         "layout",
         "log_id",
+        "plan_shards",
         "tenants",
         "terms",
         "version",
@@ -43,11 +46,11 @@ class RightsSnapshot:
         self._mid_grants = state.mid_grants.freeze()
         self._mid_crids = state.mid_crids.freeze()
         self._crid_grants = state.crid_grants.freeze()
-        self._plan_shards = state.plans.freeze().shards
+        self.plan_shards = state.plans.freeze().shards
 
     def plan(self, mid: bytes, channel: int, now_ms: int) -> Plan:
         """What happens to an event of this MID and channel (its symbol's index) at `now_ms`."""
-        shards = self._plan_shards
+        shards = self.plan_shards
         known = shards[hash(mid) & (len(shards) - 1)].get(mid)
         if known is not None:
             plan = known[channel]

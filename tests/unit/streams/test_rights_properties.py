@@ -236,4 +236,4 @@ def test_numbers_of_nobody_are_not_remembered():
     rights = DrawnLog().rights.snapshot(0.0)
     for number in range(50):
         assert rights.plan(b"9%08d" % number, 3, 5).reason is Reason.NO_GRANT
-    assert not any(rights._plan_shards)
+    assert not any(rights.plan_shards)
