@@ -48,6 +48,7 @@ from connectors.see_files.layout import FORMAT
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import FileFacts, FileRefusedError, SourceFile
 from schemas.codec import encode
+from streams.compression import use_quick_lz4
 from streams.errors import BrokerUnreachableError, ConfigurationError, MidgateError
 from streams.garbage import BetweenBatches
 from streams.record_batches import send_records
@@ -136,6 +137,7 @@ class FileIngest:
         self._resumed_from = 0
         self._starts = 0
         self._has_progressed = False
+        use_quick_lz4()
 
     @property
     def transactional_id(self) -> str:

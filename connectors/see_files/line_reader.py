@@ -21,19 +21,30 @@ from schemas.reasons import QuarantineReason
 
 SEPARATOR = b'","'
 
-# ZIP and name of a facility, code and name of an event come together from line to line: each
-# pair is one group, as what a pair becomes is worked out once.
-_PAIRS = {"facility_zip": "facility_name", "event_code": "event_name"}
+# Fields that repeat together from line to line, first to last column: what such a span becomes in
+# the record is worked out once. The version stands in no span.
+_SPANS = (
+    ("barcode", "barcode"),
+    ("electronic_file_number", "destination_zip4"),
+    ("facility_zip", "facility_name"),
+    ("event_code", "event_name"),
+    ("event_date", "event_time"),
+    ("mail_owner_mid", "destination_country"),
+    ("recipient_name", "recipient_name"),
+    ("original_label", "weight"),
+    ("guaranteed_date", "guaranteed_time"),
+    ("logistics_manager_mid", "logistics_manager_mid"),
+)
 
 
 def _line_pattern() -> re.Pattern[bytes]:
-    """A whole line, a named group a field or pair."""
+    """A whole line; one group a span."""
+    firsts, lasts = zip(*_SPANS, strict=True)
     parts: list[bytes] = []
     for column in COLUMNS:
-        pattern = column.form.pattern(column.width)
-        begins = b"" if column.name in _PAIRS.values() else b"(?P<%b>" % column.name.encode()
-        ends = b"" if column.name in _PAIRS else b")"
-        parts.append(begins + pattern + ends)
+        begins = b"(" if column.name in firsts else b""
+        ends = b")" if column.name in lasts else b""
+        parts.append(begins + column.form.pattern(column.width) + ends)
     # `\Z`, as `$` would allow one more line feed.
     return re.compile(b'"' + SEPARATOR.join(parts) + rb'"\Z')
 
@@ -46,37 +57,42 @@ _PREFIX = b"\0" + frame_id("tracking_event").to_bytes(4, "big")
 # Every field is shorter than 64 bytes, so its Avro length is one byte: twice the length.
 _LENGTH = [bytes([2 * length]) for length in range(64)]
 _BASIS = [bytes([2 * symbol]) for symbol in range(4)]
+# Null of a union, and the empty string.
 _NULL = b"\0"
 # `mailing_date` (null: not in this feed), `channel` (SEE), `unique_tracking_id` (null).
 _BETWEEN = b"\0\x06\0"
 _NO_DAY = (b" " * 8, b"0" * 8)
+_NO_RECIPIENT = b" " * BY_NAME["recipient_name"].width
+_NOT_GUARANTEED = b" " * 8 + SEPARATOR + b" " * 4
 
-_GROUP = _LINE.groupindex
-_ROUTING = [
-    _GROUP[name] for name in ("barcode", "facility_zip", "event_code", "event_date", "event_time")
-]
-_ENDING = [_GROUP[name] for name in ("guaranteed_date", "guaranteed_time", "recipient_name")]
-# Fields that pass as the feed gave them, in the record's order; they stand together there.
-_PASSED = [
-    _GROUP[name]
-    for name in (
-        "destination_zip",
-        "destination_zip4",
-        "destination_country",
-        "mailer_mid",
-        "mailer_name",
-        "mail_owner_mid",
-        "logistics_manager_mid",
-        "electronic_file_number",
-        "customer_reference",
-        "original_label",
-        "weight",
-        "weight_unit",
+# Spans that belong to the piece, and their fields in the record's order: they stand together there
+# and pass as the feed gave them. Each field: number of its span, and where it is in it.
+_PIECE_SPANS = (
+    "electronic_file_number",
+    "mail_owner_mid",
+    "original_label",
+    "logistics_manager_mid",
+)
+_PASSED = tuple(
+    (_PIECE_SPANS.index(span), BY_NAME[name].start - BY_NAME[span].start, BY_NAME[name].width)
+    for span, name in (
+        ("electronic_file_number", "destination_zip"),
+        ("electronic_file_number", "destination_zip4"),
+        ("mail_owner_mid", "destination_country"),
+        ("electronic_file_number", "mailer_mid"),
+        ("electronic_file_number", "mailer_name"),
+        ("mail_owner_mid", "mail_owner_mid"),
+        ("logistics_manager_mid", "logistics_manager_mid"),
+        ("electronic_file_number", "electronic_file_number"),
+        ("mail_owner_mid", "customer_reference"),
+        ("original_label", "original_label"),
+        ("original_label", "weight"),
+        ("original_label", "weight_unit"),
     )
-]
+)
 
 KEPT_MAX = 100_000
-"""Entries of each memory of a reader; at most some 30 MB each."""
+"""Entries of each memory of a reader. The largest, that of the pieces, takes some 60 MB."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -102,62 +118,75 @@ class LineError(NamedTuple):
     number: bytes
 
 
+class _Piece(NamedTuple):
+    """What the lines of one number share: key, the record up to the barcode, and the fields that
+    pass, with the spans they were made from (a later line can have others)."""
+
+    key: bytes
+    beginning: bytes
+    spans: tuple[bytes, bytes, bytes, bytes]
+    passed: bytes
+
+
 class LineReader:
     """Reads lines; keeps what repeats from line to line, within bounds."""
 
     def __init__(self, clock: FacilityClock) -> None:
         self._clock = clock
-        self._packages: dict[bytes, tuple[bytes, bytes]] = {}
+        self._pieces: dict[bytes, _Piece] = {}
         self._places: dict[bytes, tuple[bytes, bytes]] = {}
         self._events: dict[bytes, tuple[bytes, bytes]] = {}
-        self._times: dict[tuple[bytes, bytes, bytes], bytes] = {}
+        self._times: dict[bytes, bytes] = {}
 
     def read(self, line: bytes) -> Scan | LineError:
         """Read one line without its line end."""
         match = _LINE.match(line)
         if match is None or not (line.isascii() or _is_utf8(line)):
             return line_error(line)
-        number, place, what, day, time = match.group(*_ROUTING)
-        guaranteed_day, guaranteed_time, recipient = match.group(*_ENDING)
-        key, barcode_bytes = self._packages.get(number) or self._package(number)
+        number, mailing, place, what, day_time, owner, recipient, parcel, promise, manager = (
+            match.groups()
+        )
+        piece = self._pieces.get(number)
+        spans = (mailing, owner, parcel, manager)
+        if piece is None or piece.spans != spans:
+            piece = self._piece(number, spans)
         facility_zip, facility = self._places.get(place) or self._place(place)
         code, event_name = self._events.get(what) or self._event(what)
-        when = self._times.get((facility_zip, day, time))
+        when = self._times.get(facility_zip + day_time)
         if when is None:
             try:
-                when = self._time(facility_zip, day, time)
+                when = self._time(facility_zip, day_time)
             except ValueError:
                 return _no_such_day(line, "event_date")
-        guaranteed = b""
-        if guaranteed_day not in _NO_DAY:
+        guaranteed = _NULL
+        if promise != _NOT_GUARANTEED:
             try:
-                parse_day(guaranteed_day)
+                guaranteed = _guaranteed(promise)
             except ValueError:
                 return _no_such_day(line, "guaranteed_date")
-            guaranteed = guaranteed_day + guaranteed_time.strip()
-        recipient = recipient.strip()
-        size = _LENGTH
         value = b"".join(
-            [
-                barcode_bytes,
+            (
+                piece.beginning,
                 code,
                 when,
                 facility_zip,
                 _BETWEEN,
                 event_name,
                 facility,
-                *[size[len(text)] + text for text in map(bytes.strip, match.group(*_PASSED))],
-                size[len(guaranteed)] + guaranteed,
-                _restricted(recipient) if recipient else _NULL,
-            ]
+                piece.passed,
+                guaranteed,
+                _NULL if recipient == _NO_RECIPIENT else _restricted(recipient.strip()),
+            )
         )
-        return Scan(key, value)
+        return Scan(piece.key, value)
 
-    def _package(self, field: bytes) -> tuple[bytes, bytes]:
-        """Key of a package, and the record's beginning up to the barcode."""
+    def _piece(self, field: bytes, spans: tuple[bytes, bytes, bytes, bytes]) -> _Piece:
         number = field.replace(b" ", b"")
-        found = (barcode.owner(number).pic, _PREFIX + _string(number))
-        return _keep(self._packages, field, found)
+        passed = b"".join(
+            _string(spans[span][at : at + width].strip()) for span, at, width in _PASSED
+        )
+        found = _Piece(barcode.owner(number).pic, _PREFIX + _string(number), spans, passed)
+        return _keep(self._pieces, field, found)
 
     def _place(self, fields: bytes) -> tuple[bytes, bytes]:
         """`facility_zip` and `facility_name` as they stand in the record."""
@@ -173,13 +202,14 @@ class LineReader:
         found = (_string(fields[:code_width]), _string(name.strip()))
         return _keep(self._events, fields, found)
 
-    def _time(self, facility_zip: bytes, day: bytes, time: bytes) -> bytes:
+    def _time(self, facility_zip: bytes, day_time: bytes) -> bytes:
         """`event_time` and `time_basis` as they stand in the record; the ZIP as it stands there.
 
         ValueError when there is no such day.
         """
+        day, time = day_time[:8], day_time[-4:]
         found = _time_bytes(self._clock.event_time(facility_zip[1:], day, time))
-        return _keep(self._times, (facility_zip, day, time), found)
+        return _keep(self._times, facility_zip + day_time, found)
 
 
 def _keep(kept: dict[K, V], key: K, value: V) -> V:
@@ -259,6 +289,15 @@ def _string(text: bytes) -> bytes:
 def _restricted(recipient: bytes) -> bytes:
     """The union's record branch with the recipient's name; the feed gives no firm."""
     return b"\x02\x02" + _LENGTH[len(recipient)] + recipient + _NULL
+
+
+def _guaranteed(promise: bytes) -> bytes:
+    """`guaranteed_delivery` of a guaranteed day and time; ValueError when there is no such day."""
+    day, time = promise[:8], promise[-4:]
+    if day in _NO_DAY:
+        return _NULL
+    parse_day(day)
+    return _string(day + time.strip())
 
 
 def _time_bytes(when: EventTime) -> bytes:

@@ -201,11 +201,21 @@ def test_the_number_is_named_where_it_can_be_made_out() -> None:
     assert line_error(with_field("tracking number", b"")).number == b""
 
 
+def test_what_is_kept_of_a_number_does_not_leak_into_its_next_line(reader: LineReader) -> None:
+    """A number can be used again, by another mailer and for another place."""
+    names = ("mailer name", "destination ZIP", "mail-owner MID", "weight", "logistics-manager MID")
+    record_of(reader.read(SYNTHETIC))
+    for name in names:
+        line = with_field(name, b"1")
+        assert record_of(reader.read(line)) == slow_record(line)
+        assert record_of(reader.read(SYNTHETIC)) == slow_record(SYNTHETIC)
+
+
 def test_memories_are_bounded(reader: LineReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.see_files.line_reader.KEPT_MAX", 3)
     for number in range(10):
         line = with_field("tracking number", b"926129033612870404%04d" % number)
         line = with_field("event time", b"00%02d" % number, line)
         assert record_of(reader.read(line)) == slow_record(line)
-    assert len(reader._packages) <= 3
+    assert len(reader._pieces) <= 3
     assert len(reader._times) <= 3
