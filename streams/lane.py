@@ -15,15 +15,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from streams.authorization_writer import AuthorizationWriter
 from streams.deliverer import Deliverer
-from streams.delivery import DelivererIdentity
+from streams.delivery import DelivererIdentity, DeposedError
 from streams.errors import LeaseExpiredError, LogError
 from streams.follower import Follower
 from streams.garbage import BetweenBatches
@@ -35,6 +33,7 @@ from streams.metrics import LaneState, Metrics, Outcome
 from streams.rights import RightsSnapshot
 from streams.routing import RoutedBatch, route_batch
 from streams.settings import Settings
+from streams.transactions import TransactionFailedError
 
 # Wait before the start order after the n-th failure in a row: doubled each time, with jitter.
 BACKOFF_S_FIRST = 0.1
@@ -49,11 +48,20 @@ ROUTE_S_MAX = 1.0
 ROUTE_RECORDS_MIN = 2_000
 # Committed offsets and transactional ids expire after 7 days.
 IDLE_COMMIT_S = 86_400.0
-# A cancelled lane closes a producer (1 s) and a consumer (2 s).
-CANCEL_S_MAX = 4.0
+# A cancelled lane closes a producer (1 s) and a consumer (3 s).
+CANCEL_S_MAX = 5.0
+
+# Failures that say nothing about the fetch; after any other the next start opens a new consumer.
+_OF_THE_TRANSACTION = (TransactionFailedError, DeposedError, LeaseExpiredError)
 
 # States in which a lane can come to a stand between two transactions.
 _STANDING = (LaneState.RUNNING, LaneState.NO_LEASE, LaneState.HELD)
+
+
+def backoff_s(failures: int) -> float:
+    """Seconds to wait after so many failures in a row, with jitter."""
+    delay_s: float = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(max(0, failures - 1), 10))
+    return delay_s * random.uniform(0.5, 1.5)
 
 
 class Lane:
@@ -70,6 +78,7 @@ class Lane:
         metrics: Metrics,
         garbage: BetweenBatches,
         still_owner: Callable[[], Awaitable[bool]],
+        on_ended: Callable[["Lane"], None],
         build: str,
     ) -> None:
         names = settings.layout.topics
@@ -77,6 +86,7 @@ class Lane:
         self.report = LaneReport(number, metrics)
         self._follower = follower
         self._garbage = garbage
+        self._on_ended = on_ended
         self._fetch = LaneFetch(settings.kafka, names.raw, layout.partitions_of(number))
         self._app_id = layout.app_id
         self._record_s = 0.0
@@ -115,6 +125,7 @@ class Lane:
         """Begin with the start order, in a task of its own."""
         assert self._task is None, "a lane is started once"
         self._task = asyncio.create_task(self._run(), name=f"lane {self.number}")
+        self._task.add_done_callback(self._ended)
 
     async def hold(self, timeout_s: float) -> bool:
         """Come to a stand between two transactions; False when that is not to be had in time."""
@@ -157,8 +168,15 @@ class Lane:
                     await self._failed(error)
         finally:
             await self._deliverer.stop()
-            with suppress(KafkaError):
-                await self._fetch.close()
+            await self._fetch.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that ends unasked (a stray cancellation is enough) must not end in silence."""
+        error = None if task.cancelled() else task.exception()
+        if not self._stopping:
+            cause = "it was cancelled" if task.cancelled() else repr(error)
+            self.report.ended(f"the lane's task ended: {cause}")
+            self._on_ended(self)
 
     async def _rights_confirmed(self) -> None:
         """Before a start: a registration could not be read back, and each try appends one."""
@@ -252,8 +270,9 @@ class Lane:
         """Close what is open, say what happened, then wait before the start order."""
         await self._deliverer.stop()
         self.report.failed(error)
-        delay_s = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(self.report.failures - 1, 10))
-        until = time.monotonic() + delay_s * random.uniform(0.5, 1.5)
+        if not isinstance(error, _OF_THE_TRANSACTION):
+            await self._fetch.close()
+        until = time.monotonic() + backoff_s(self.report.failures)
         while not self._stopping and time.monotonic() < until:
             self.report.step()
             await asyncio.sleep(min(1.0, max(0.0, until - time.monotonic())))

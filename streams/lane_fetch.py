@@ -6,11 +6,15 @@ been fetched before a seek is dropped by aiokafka, as its offsets do not follow 
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from streams import clients
+from streams.ending import end_tasks
+from streams.errors import MidgateError
 from streams.settings import KafkaSettings
 
 # One fetch brings this much of each partition, compressed; about 20,000 events in practice, so
@@ -24,6 +28,13 @@ IDLE_POLL_MS = 50
 FILL_POLL_MS = 20
 FILL_ROUNDS_MAX = 8
 CLOSE_S_MAX = 2.0
+# To end a close that hangs, and to close the connections that it left open.
+FORCE_CLOSE_S_MAX = 0.5
+
+
+class FetchEndedError(MidgateError):
+    """The consumer's background fetching has ended: it would return nothing for ever. Only a new
+    consumer helps."""
 
 
 class LaneFetch:
@@ -71,7 +82,7 @@ class LaneFetch:
         In order within each partition. With `fill` and a backlog the batch is filled up, as every
         transaction costs a marker in every tenant partition it touches; without a backlog, what
         is there goes at once.
-        Raises KafkaError, also for an offset out of range (never reset).
+        Raises KafkaError, also for an offset out of range (never reset), and FetchEndedError.
         """
         consumer = self._started()
         records: list[ConsumerRecord] = []
@@ -80,6 +91,8 @@ class LaneFetch:
             fetched = await consumer.getmany(
                 *self.partitions, timeout_ms=wait_ms, max_records=records_max - len(records)
             )
+            if not fetched:
+                _check_fetching(consumer)
             for batch in fetched.values():
                 records += batch
             if not records or self.backlog() == 0:
@@ -99,15 +112,31 @@ class LaneFetch:
         return behind
 
     async def close(self) -> None:
-        """Close the client; bounded."""
+        """Close the client; bounded, and without errors."""
         consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            try:
-                async with asyncio.timeout(CLOSE_S_MAX):
-                    await consumer.stop()
-            except TimeoutError:
-                return
+        if consumer is None:
+            return
+        # In a task of its own: fetching that has died hands its error, or its cancellation, to
+        # whoever stops the consumer, and the connections stay open.
+        stopping = asyncio.create_task(consumer.stop())
+        try:
+            await asyncio.wait([stopping], timeout=CLOSE_S_MAX)
+        finally:
+            await end_tasks([stopping], FORCE_CLOSE_S_MAX)
+        if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
+            with suppress(KafkaError, OSError):  # TimeoutError is an OSError
+                async with asyncio.timeout(FORCE_CLOSE_S_MAX):
+                    await consumer._client.close()
 
     def _started(self) -> AIOKafkaConsumer:
         assert self._consumer is not None, "opened before use"
         return self._consumer
+
+
+def _check_fetching(consumer: AIOKafkaConsumer) -> None:
+    """aiokafka's consumer does not look at the task that fetches for it."""
+    fetching: asyncio.Task[None] = consumer._fetcher.error_future
+    if not fetching.done():
+        return
+    cause = None if fetching.cancelled() else fetching.exception()
+    raise FetchEndedError(f"fetching from raw has ended: {cause or 'it was cancelled'}") from cause

@@ -56,6 +56,18 @@ class LaneReport:
         self.enter(LaneState.RUNNING)
         self._log.info("lane_started", offsets=offsets, version=version)
 
+    def ended(self, problem: str) -> None:
+        """The lane's task ended though nobody had stopped the lane; it has to begin anew."""
+        self.failures += 1
+        self.enter(LaneState.STARTING, problem)
+        self._log.error("lane_ended", problem=problem, failures=self.failures)
+
+    def follows(self, ended: "LaneReport") -> None:
+        """This lane begins in place of one that ended: the row of failures and the problem
+        stand until it works."""
+        self.failures = ended.failures
+        self.enter(LaneState.STARTING, ended.health.problem)
+
     def stopped(self) -> None:
         """The lane has ended."""
         self.enter(LaneState.STOPPED)

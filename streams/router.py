@@ -27,7 +27,7 @@ from streams.errors import ConfigurationError, LogError, MidgateError
 from streams.follower import Follower
 from streams.garbage import BetweenBatches
 from streams.health import WorkerHealth
-from streams.lane import Lane
+from streams.lane import Lane, backoff_s
 from streams.lanes import LaneLayout
 from streams.logs import FRAMEWORK_LOG, get_logger
 from streams.metrics import Metrics
@@ -63,6 +63,7 @@ class Router(Service):
         self._layout: LaneLayout | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._endings: set[asyncio.Task[None]] = set()
+        self._leaving = asyncio.Lock()
         self._joined = False
         self._problem: str | None = "the worker is starting"
         super().__init__(**options)
@@ -70,7 +71,9 @@ class Router(Service):
     @Service.task
     async def _run(self) -> None:
         follower = await self._start_following()
-        layout = self._layout = await self._agreed_layout(follower)
+        layout = self._layout = await self._agreed_layout(follower) if follower else None
+        if layout is None:
+            return
         self._problem = None
         self.garbage.start()
         while not self.should_stop:
@@ -81,10 +84,11 @@ class Router(Service):
                 log.warning("router_left_group", problem=repr(error))
                 await self.sleep(random.uniform(*REJOIN_S))
 
-    async def _start_following(self) -> Follower:
-        """Follow the log; an empty or foreign one ends the worker, anything else is waited out."""
+    async def _start_following(self) -> Follower | None:
+        """Follow the log; an empty or foreign one ends the worker, anything else is waited out.
+        None when the worker is told to stop before."""
         settings = self.settings
-        while True:
+        while not self.should_stop:
             follower = self.follower = Follower(
                 settings.kafka, settings.layout, settings.authorization, heartbeat=True
             )
@@ -101,14 +105,17 @@ class Router(Service):
                 log.warning("follower_not_started", problem=repr(error))
                 await follower.stop()
                 await self.sleep(random.uniform(*REJOIN_S))
+        return None
 
-    async def _agreed_layout(self, follower: Follower) -> LaneLayout:
-        """The log's layout, once the log has been read to its end.
+    async def _agreed_layout(self, follower: Follower) -> LaneLayout | None:
+        """The log's layout, once the log has been read to its end; None when told to stop before.
 
         Before that nobody should give this worker a lane: it could only let it lie. What it waits
         for (an open transaction can hide the end) is the follower's problem on `/ready`.
         """
         while follower.problem is not None:
+            if self.should_stop:
+                return None
             self._problem = follower.problem
             await asyncio.sleep(LOOK_S)
         layout = follower.rights.layout
@@ -130,7 +137,7 @@ class Router(Service):
         consumer = self._consumer = self._membership(layout, raw)
         try:
             await clients.start(consumer, self.settings.kafka)
-            consumer.subscribe([raw], listener=_Listener(self))
+            consumer.subscribe([raw], listener=_Listener(self, consumer))
             log.info("router_joining", group=layout.router_group)
             while not self.should_stop:
                 try:
@@ -159,15 +166,17 @@ class Router(Service):
         )
 
     async def _leave(self) -> None:
-        self._joined = False
-        await asyncio.gather(*(self._end(number) for number in list(self.lanes)))
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            try:
-                async with asyncio.timeout(HOLD_S_MAX):
-                    await consumer.stop()
-            except (TimeoutError, KafkaError) as error:
-                log.warning("router_left_without_word", problem=repr(error))
+        async with self._leaving:
+            # Taken out first: a rebalance that ends meanwhile must not begin a lane.
+            consumer, self._consumer = self._consumer, None
+            self._joined = False
+            await asyncio.gather(*(self._end(number) for number in list(self.lanes)))
+            if consumer is not None:
+                try:
+                    async with asyncio.timeout(HOLD_S_MAX):
+                        await consumer.stop()
+                except (TimeoutError, KafkaError) as error:
+                    log.warning("router_left_without_word", problem=repr(error))
 
     async def on_stop(self) -> None:
         """Finish or drop what is open, close the clients, leave the group; all within bounds."""
@@ -185,8 +194,10 @@ class Router(Service):
         self.garbage.stop()
         log.info("router_stopped")
 
-    async def revoked(self) -> None:
+    async def revoked(self, consumer: AIOKafkaConsumer) -> None:
         """Bring every lane to a stand; one that cannot within the bound is stopped."""
+        if consumer is not self._consumer:
+            return
         self._joined = False
         lanes = list(self.lanes.values())
         stood = await asyncio.gather(*(lane.hold(HOLD_S_MAX) for lane in lanes))
@@ -194,10 +205,16 @@ class Router(Service):
             if not held:
                 self._end_aside(lane.number)
 
-    async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
-        """Let lanes that stayed go on, end those that left, start the new ones."""
-        consumer, layout = self._consumer, self._layout
-        assert consumer is not None, "only a member is assigned anything"
+    async def assigned(
+        self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+    ) -> None:
+        """Let lanes that stayed go on, end those that left, start the new ones.
+
+        Does nothing for a membership that is being left, or was.
+        """
+        layout = self._layout
+        if self._consumer is None or consumer is not self._consumer:
+            return
         assert layout is not None, "members know their layout"
         consumer.pause(*partitions)
         ours = layout.whole_lanes(tp.partition for tp in partitions)
@@ -211,7 +228,7 @@ class Router(Service):
         self._joined = True
         log.info("lanes_assigned", lanes=ours)
 
-    def _begin(self, number: int, layout: LaneLayout) -> None:
+    def _begin(self, number: int, layout: LaneLayout, instead_of: Lane | None = None) -> None:
         assert self.follower is not None, "the follower runs before anybody joins"
         assert self.writer is not None, "the writer runs before anybody joins"
         lane = self.lanes[number] = Lane(
@@ -223,9 +240,22 @@ class Router(Service):
             metrics=self.metrics,
             garbage=self.garbage,
             still_owner=lambda: self.still_owner(number),
+            on_ended=self._lane_ended,
             build=self.build,
         )
+        if instead_of is not None:
+            lane.report.follows(instead_of.report)
         lane.start()
+
+    def _lane_ended(self, lane: Lane) -> None:
+        """A lane's task died under it: begin the lane anew after a wait, while it is still ours."""
+
+        def begin() -> None:
+            ours = self.lanes.get(lane.number) is lane
+            if ours and self._layout is not None and not self.should_stop:
+                self._begin(lane.number, self._layout, instead_of=lane)
+
+        asyncio.get_running_loop().call_later(backoff_s(lane.report.failures), begin)
 
     async def _end(self, number: int) -> None:
         lane = self.lanes.pop(number, None)
@@ -280,11 +310,12 @@ class Router(Service):
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """aiokafka logs and swallows what a listener raises; so it only hands over."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, consumer: AIOKafkaConsumer) -> None:
         self._router = router
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._router.revoked()
+        await self._router.revoked(self._consumer)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        await self._router.assigned(assigned)
+        await self._router.assigned(self._consumer, assigned)
