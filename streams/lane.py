@@ -210,19 +210,25 @@ class Lane:
             await self._wait_for_rights(error)
 
     async def _work(self) -> None:
-        urgent = self._follower.restricting_version > self._deliverer.acknowledged_version
-        limit = min(self._deliverer.size.records(urgent=urgent), self._routable())
-        if len(self._waiting) < limit:
-            self._waiting += await self._fetch.collect(limit - len(self._waiting), fill=not urgent)
-        # Asked again, as a change may have come while nothing else did.
-        urgent = self._follower.restricting_version > self._deliverer.acknowledged_version
+        missing = self._limit() - len(self._waiting)
+        if missing > 0:
+            self._waiting += await self._fetch.collect(missing, fill=lambda: not self._urgent())
         if self._waiting:
-            await self._deliver(self._waiting[:limit])
-        elif urgent or time.monotonic() - self._committed_at > IDLE_COMMIT_S:
+            # Asked again, as a restricting change may have come meanwhile.
+            await self._deliver(self._waiting[: self._limit()])
+        elif self._urgent() or time.monotonic() - self._committed_at > IDLE_COMMIT_S:
             await self._deliverer.acknowledge()
             self._committed(Outcome.ACKNOWLEDGED)
         self.report.lag(self._fetch.backlog() + len(self._waiting))
         self._garbage.after_batch()
+
+    def _urgent(self) -> bool:
+        """Whether a restricting change waits to be acknowledged."""
+        return self._follower.restricting_version > self._deliverer.acknowledged_version
+
+    def _limit(self) -> int:
+        """The most records that the next transaction may take now."""
+        return min(self._deliverer.size.records(urgent=self._urgent()), self._routable())
 
     def _routable(self) -> int:
         """Records that can be routed without keeping everybody else on the loop waiting."""

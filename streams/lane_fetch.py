@@ -5,7 +5,7 @@ been fetched before a seek is dropped by aiokafka, as its offsets do not follow 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -76,17 +76,17 @@ class LaneFetch:
             consumer.seek(partition, offsets[partition.partition])
         consumer.resume(*self.partitions)
 
-    async def collect(self, records_max: int, *, fill: bool) -> list[ConsumerRecord]:
+    async def collect(self, records_max: int, *, fill: Callable[[], bool]) -> list[ConsumerRecord]:
         """The next records, at most `records_max`; empty when none came within a short wait.
 
-        In order within each partition. With `fill` and a backlog the batch is filled up, as every
-        transaction costs a marker in every tenant partition it touches; without a backlog, what
-        is there goes at once.
+        In order within each partition. With a backlog the batch is filled up for as long as `fill`
+        says so, as every transaction costs a marker in every tenant partition it touches; without
+        a backlog, what is there goes at once.
         Raises KafkaError, also for an offset out of range (never reset), and FetchEndedError.
         """
         consumer = self._started()
         records: list[ConsumerRecord] = []
-        wait_ms, rounds = IDLE_POLL_MS, 1 + FILL_ROUNDS_MAX * fill
+        wait_ms, rounds = IDLE_POLL_MS, 1 + FILL_ROUNDS_MAX
         while rounds > 0 and len(records) < records_max:
             fetched = await consumer.getmany(
                 *self.partitions, timeout_ms=wait_ms, max_records=records_max - len(records)
@@ -95,7 +95,7 @@ class LaneFetch:
                 _check_fetching(consumer)
             for batch in fetched.values():
                 records += batch
-            if not records or self.backlog() == 0:
+            if not records or self.backlog() == 0 or not fill():
                 break
             wait_ms, rounds = FILL_POLL_MS, rounds - 1
         return records

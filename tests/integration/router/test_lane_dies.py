@@ -105,10 +105,10 @@ async def test_a_dead_fetch_returns_nothing_for_ever_unless_looked_at(
         fetch.seek(dict.fromkeys(numbers, 0))
         if looked_at:
             with pytest.raises(lane_fetch.FetchEndedError, match="it was cancelled"):
-                await fetch.collect(10, fill=True)
+                await fetch.collect(10, fill=lambda: True)
         else:
             for _ in range(20):
-                assert await fetch.collect(10, fill=True) == []
+                assert await fetch.collect(10, fill=lambda: True) == []
     finally:
         await fetch.close()
 
