@@ -38,6 +38,9 @@ from streams.transactions import TransactionFailedError
 # Wait before the start order after the n-th failure in a row: doubled each time, with jitter.
 BACKOFF_S_FIRST = 0.1
 BACKOFF_S_MAX = 15.0
+# Of a lane that somebody has to mend: each failed start leaves a registration in a log that is
+# kept for ever, and nobody mends anything within seconds.
+BACKOFF_S_MAX_BLOCKED = 60.0
 # Between two looks at a lease that has expired, or at a gate that is shut.
 LOOK_S = 0.05
 # Routing has no await: a longer batch would make this worker late with heartbeats and the lease,
@@ -58,9 +61,10 @@ _OF_THE_TRANSACTION = (TransactionFailedError, DeposedError, LeaseExpiredError)
 _STANDING = (LaneState.RUNNING, LaneState.NO_LEASE, LaneState.HELD)
 
 
-def backoff_s(failures: int) -> float:
+def backoff_s(failures: int, *, blocked: bool = False) -> float:
     """Seconds to wait after so many failures in a row, with jitter."""
-    delay_s: float = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(max(0, failures - 1), 10))
+    longest_s = BACKOFF_S_MAX_BLOCKED if blocked else BACKOFF_S_MAX
+    delay_s: float = min(longest_s, BACKOFF_S_FIRST * 2 ** min(max(0, failures - 1), 10))
     return delay_s * random.uniform(0.5, 1.5)
 
 
@@ -278,7 +282,8 @@ class Lane:
         self.report.failed(error)
         if not isinstance(error, _OF_THE_TRANSACTION):
             await self._fetch.close()
-        until = time.monotonic() + backoff_s(self.report.failures)
+        blocked = self.report.state is LaneState.BLOCKED
+        until = time.monotonic() + backoff_s(self.report.failures, blocked=blocked)
         while not self._stopping and time.monotonic() < until:
             self.report.step()
             await asyncio.sleep(min(1.0, max(0.0, until - time.monotonic())))
