@@ -107,6 +107,7 @@ class Follower:
         )
         self._setback: MidgateError | None = None
         self._ended: LogError | None = None
+        self._short_since = NEVER
         self._unsaved = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -184,7 +185,7 @@ class Follower:
         """
 
         def ready() -> bool:
-            if self._setback is not None:
+            if self._setback is not None and not isinstance(self._setback, LeaseExpiredError):
                 raise self._setback
             return self.problem is None
 
@@ -305,14 +306,24 @@ class Follower:
         if rights is None:
             return
         if rights.version > end.high_watermark:
-            raise WrongLogError(
-                f"{self._topic} ends at {end.high_watermark}, but a local snapshot of"
-                f" it stands at version {rights.version}",
-                hint=HINT_WRONG_LOG,
-            )
+            self._refuse_short_log(end.high_watermark, rights.version)
+        self._short_since = NEVER
         self.rights = rights
         self.restricting_version = rights.version
         log.info("snapshot_loaded", topic=self._topic, version=rights.version)
+
+    def _refuse_short_log(self, end: int, version: int) -> None:
+        """A log that ends below its local snapshot. As in `LogWatch`, a deposed leader can say so
+        for a moment: LeaseExpiredError, which passes, until it has been said for a whole lease."""
+        now = lease_clock()
+        if self._short_since == NEVER:
+            self._short_since = now
+        what = (
+            f"{self._topic} ends at {end}, but a local snapshot of it stands at version {version}"
+        )
+        if now - self._short_since > self.lease_max_s:
+            raise WrongLogError(what, hint=HINT_WRONG_LOG)
+        raise LeaseExpiredError(what, hint=HINT_WRONG_LOG)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         while True:

@@ -20,6 +20,7 @@ from tests.log_support import (
     grant,
     revocation,
     tenant,
+    until,
 )
 from tests.transaction_support import delete_topics
 
@@ -129,3 +130,31 @@ async def test_a_log_shorter_than_its_snapshot_stops(
     with pytest.raises(WrongLogError, match="snapshot"):
         async with following(kafka_settings, layout_settings, heartbeat=False, snapshots=tmp_path):
             pass
+
+
+async def test_a_moment_of_a_shorter_log_does_not_end_following(
+    kafka_settings: KafkaSettings,
+    layout_settings: LayoutSettings,
+    midgate_topics: TopicNames,
+    tmp_path: Path,
+) -> None:
+    """A deposed leader that still answers knows less than the snapshot; the next one knows all."""
+    path, log_id = await leave_snapshot(kafka_settings, layout_settings, tmp_path)
+    store = SnapshotStore(tmp_path, layout_settings.prefix)
+    good = path.read_bytes()
+    rights = store.load(log_id)
+    assert rights is not None
+    known = rights.version
+    rights.version += 1000
+    assert store.save(log_id, rights.dump())
+    settings = AuthorizationSettings(authorization_staleness_s_max=LEASE_S, snapshot_dir=tmp_path)
+    follower = Follower(kafka_settings, layout_settings, settings, heartbeat=True)
+    await follower.start()
+    try:
+        await until(lambda: "local snapshot" in (follower.problem or ""), "it is said")
+        assert not (follower.problem or "").startswith("wrong log")
+        path.write_bytes(good)
+        await follower.wait_for_version(known, WAIT_S_MAX)
+        await until(lambda: follower.problem is None, "it may decide")
+    finally:
+        await follower.stop()
