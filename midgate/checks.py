@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import FRAMES, schema_text
 from streams import broker_features, clients, installation
-from streams.acknowledgement import Acknowledgement, decode_acknowledgement
+from streams.acknowledged import acknowledged, lost
 from streams.errors import LogError, MidgateError
 from streams.follower import Follower
 from streams.heartbeats import KEY, heartbeat
@@ -299,16 +299,13 @@ class Doctor:
         found = await installation.committed_offsets(self.settings.kafka, layout.router_group, keys)
         versions = []
         for key, committed in found.items():
-            said = decode_acknowledgement(committed.metadata)
-            if not isinstance(said, Acknowledgement):
-                continue
-            if said.log_id != self.rights.log_id or said.version > self.rights.version:
+            said = acknowledged(committed)
+            problem = lost(said, self.rights, self.rights.version)
+            if problem:
                 self._say(
                     "acknowledgements",
                     FAIL,
-                    f"lane {key.partition} acknowledged version {said.version} of log"
-                    f" {said.log_id[:8]}; this log is {self.rights.log_id[:8]} and ends at"
-                    f" {self.rights.version}",
+                    f"lane {key.partition}: {problem}",
                     "find out what was restored; do not start workers before",
                 )
                 return

@@ -3,15 +3,19 @@
 A group's committed offsets carry a text. Two uses, both in compact JSON:
 
 - the *acknowledgement key* of a deliverer: the version of the rights it last decided on and by
-  which registration, or, during a start, only the nonce of that start. It is committed in every
-  transaction of the deliverer, so no open transaction of somebody else hides it;
+  which registration, with the last change in it; during a start the nonce of that start, and what
+  was acknowledged before. It is committed in every transaction of the deliverer, so no open
+  transaction of somebody else hides it;
 - the *raw partitions*: when the last record below the offset was decided, below which no later
   clock reading of the lane may fall.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, TypeGuard
+
+_CHANGE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,19 @@ class Acknowledgement:
     registration: str  # nonce of the registration that wrote it
     producer_id: int
     producer_epoch: int
+    change_id: str = ""  # hex; the last change below the version, "" when not known
 
 
 @dataclass(frozen=True, slots=True)
 class StartNonce:
-    """A start is under way: the id's old owner is fenced, the new one has not registered yet."""
+    """A start is under way: the id's old owner is fenced, the new one has not registered yet.
+
+    No acknowledgement; log and change (hex) are what the one before it named.
+    """
 
     nonce: str
+    log_id: str = ""
+    change_id: str = ""
 
 
 def encode_acknowledgement(acknowledgement: Acknowledgement) -> str:
@@ -41,13 +51,14 @@ def encode_acknowledgement(acknowledgement: Acknowledgement) -> str:
             "n": acknowledgement.registration,
             "p": acknowledgement.producer_id,
             "e": acknowledgement.producer_epoch,
+            "c": acknowledgement.change_id,
         }
     )
 
 
-def encode_start_nonce(nonce: str) -> str:
+def encode_start_nonce(start: StartNonce) -> str:
     """Metadata of the acknowledgement key in the first transaction of a start."""
-    return _encode({"nonce": nonce})
+    return _encode({"nonce": start.nonce, "l": start.log_id, "c": start.change_id})
 
 
 def decode_acknowledgement(metadata: str) -> Acknowledgement | StartNonce | None:
@@ -56,16 +67,17 @@ def decode_acknowledgement(metadata: str) -> Acknowledgement | StartNonce | None
     A reader must take None as "has not acknowledged": never as an acknowledgement.
     """
     fields = _decode(metadata)
-    nonce = fields.get("nonce")
+    nonce, log_id = fields.get("nonce"), fields.get("l")
+    change_id = _hex(fields.get("c"))
     if isinstance(nonce, str):
-        return StartNonce(nonce)
-    log_id, version, registration = fields.get("l"), fields.get("v"), fields.get("n")
+        return StartNonce(nonce, log_id if isinstance(log_id, str) else "", change_id)
+    version, registration = fields.get("v"), fields.get("n")
     producer_id, epoch = fields.get("p"), fields.get("e")
     if not isinstance(log_id, str) or not isinstance(registration, str):
         return None
     if not (_is_int(version) and _is_int(producer_id) and _is_int(epoch)):
         return None
-    return Acknowledgement(log_id, version, registration, producer_id, epoch)
+    return Acknowledgement(log_id, version, registration, producer_id, epoch, change_id)
 
 
 def encode_decided_at(decided_at_ms: int) -> str:
@@ -89,6 +101,11 @@ def _decode(metadata: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return fields if isinstance(fields, dict) else {}
+
+
+def _hex(text: Any) -> str:
+    """A change id of 16 bytes in hex as it stands; "" for anything else."""
+    return text if isinstance(text, str) and _CHANGE_ID.fullmatch(text) else ""
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -7,8 +7,10 @@ unknown outcome. Nothing decided before is sent again; it is decided again.
    that do not ask fence each other in turn, and one sends again what the other did.
 1. The old producer's client is closed, its sender killed. A new producer is initialised with the
    same id: this fences the old owner and settles its transaction.
-2. A transaction that holds only a nonce, under our acknowledgement key; then the committed
-   offsets are fetched until the nonce is seen. The raw offsets of that same answer count.
+2. What the lane has acknowledged is fetched: a log that lacks it is refused. (The old owner's
+   transaction is settled, so the answer is not the one before it.) Then a transaction that holds
+   only a nonce and that same evidence, under our acknowledgement key; then the committed offsets
+   are fetched until the nonce is seen. The raw offsets of that same answer count.
 3. The barrier is a write: the registration is appended to the authorization log, and nothing is
    decided before our own follower has read this very nonce back, accepted.
 
@@ -47,6 +49,7 @@ from typing import Generic
 
 from aiokafka import TopicPartition
 
+from streams.acknowledged import acknowledged, refuse_lost_log, shows_nonce, start_mark
 from streams.batch_size import BatchSize
 from streams.delivery import (
     Delivered,
@@ -66,8 +69,6 @@ from streams.delivery import (
     raw_offsets,
     reached,
     registration,
-    shows_nonce,
-    start_mark,
     start_points,
 )
 from streams.errors import ChangeVoidError, LeaseExpiredError
@@ -138,6 +139,7 @@ class Deliverer(Generic[SnapshotT]):
         self._started = False
         self._failed_before = False
         self._nonce = ""
+        self._change_id = b""
         self._next: dict[int, int] = {}
         self._decided_at_ms = 0
         self._topics_version = -1
@@ -154,7 +156,8 @@ class Deliverer(Generic[SnapshotT]):
 
         The caller must drop what it fetched and seek there. Raises DeposedError (not ours),
         ChangeVoidError (the log's layout has no place for us: stop), MissingOffsetError (stop),
-        or any MidgateError: try again. All steps are bounded.
+        WrongLogError (the log lacks what this lane has acknowledged: stop), or any MidgateError:
+        try again. All steps are bounded.
         """
         await self.stop()
         # Who cannot decide has no reason to fence anybody, or to append registrations.
@@ -276,6 +279,8 @@ class Deliverer(Generic[SnapshotT]):
             raise DeposedError(
                 f"{self.identity.transactional_id} was registered by somebody else after us"
             )
+        # Without an await in between: the change lies below the snapshot's version.
+        self._change_id = self._follower.rights.last_change_id
         return self._follower.snapshot()
 
     def _check_following(self) -> None:
@@ -318,14 +323,19 @@ class Deliverer(Generic[SnapshotT]):
         self._topics_version = version
 
     async def _offsets_behind(self, nonce: str, producer: TransactionalProducer) -> Offsets:
-        identity = self.identity
+        identity, follower, client = self.identity, self._follower, producer.client
+        found = await await_offsets(
+            client, identity.group, [identity.ack], lambda offsets: True, timeout_s=NONCE_S_MAX
+        )
+        before = acknowledged(found.get(identity.ack))
+        await refuse_lost_log(before, follower)
         await producer.begin()
-        mark = start_mark(identity, nonce, self._follower.version)
+        mark = start_mark(identity, nonce, before, follower.rights, follower.version)
         await producer.send_offsets(mark, identity.group)
         await producer.commit()
         inputs = [TopicPartition(identity.topics.raw, partition) for partition in identity.inputs]
         return await await_offsets(
-            producer.client,
+            client,
             identity.group,
             [identity.ack, *inputs],
             lambda offsets: shows_nonce(identity, nonce, offsets),
@@ -346,7 +356,7 @@ class Deliverer(Generic[SnapshotT]):
 
     def _ack(self, producer: TransactionalProducer, snapshot: Snapshot) -> Offsets:
         present = (producer.producer_id, producer.producer_epoch)
-        return acknowledging(self.identity, self._nonce, present, snapshot)
+        return acknowledging(self.identity, self._nonce, present, snapshot, self._change_id)
 
     def _route(
         self,

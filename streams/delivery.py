@@ -14,12 +14,9 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.codec import encode
 from streams.acknowledgement import (
     Acknowledgement,
-    StartNonce,
-    decode_acknowledgement,
     decode_decided_at,
     encode_acknowledgement,
     encode_decided_at,
-    encode_start_nonce,
 )
 from streams.changes import build_change
 from streams.errors import MidgateError
@@ -68,8 +65,16 @@ class Snapshot(Protocol):
 
 
 class Registrations(Protocol):
-    """The live state of the rights, as far as registrations go: by transactional id."""
+    """The live state of the rights: registrations by transactional id, and which log it is of.
 
+    `last_change_id` is that of the last change read in this process; empty before the first.
+    """
+
+    @property
+    def log_id(self) -> str: ...
+    @property
+    def last_change_id(self) -> bytes: ...
+    def has_change(self, change_id: bytes) -> bool: ...
     @property
     def deliverers(self) -> Mapping[str, Any]: ...
 
@@ -89,6 +94,7 @@ class FollowerOf(Protocol[SnapshotT_co]):
     @property
     def lease_max_s(self) -> float: ...
     def snapshot(self) -> SnapshotT_co: ...
+    async def wait_for_version(self, version: int, timeout_s: float) -> None: ...
 
 
 class Writer(Protocol):
@@ -135,18 +141,6 @@ class Delivered(Generic[RoutedT]):
     routed: RoutedT
     version: int
     decided_at_ms: int
-
-
-def start_mark(identity: DelivererIdentity, nonce: str, version: int) -> Offsets:
-    """The acknowledgement key's offset in the first transaction of a start: only a nonce."""
-    mark = OffsetAndMetadata(max(version, 0), encode_start_nonce(nonce))
-    return {identity.ack: mark}
-
-
-def shows_nonce(identity: DelivererIdentity, nonce: str, offsets: Offsets) -> bool:
-    """Whether an answer about offsets is at least as young as our nonce."""
-    found = offsets.get(identity.ack)
-    return found is not None and decode_acknowledgement(found.metadata) == StartNonce(nonce)
 
 
 def start_points(identity: DelivererIdentity, offsets: Offsets) -> dict[int, StartPoint]:
@@ -197,9 +191,13 @@ def registration(
 
 
 def acknowledging(
-    identity: DelivererIdentity, nonce: str, producer: tuple[int, int], snapshot: Snapshot
+    identity: DelivererIdentity,
+    nonce: str,
+    producer: tuple[int, int],
+    snapshot: Snapshot,
+    change_id: bytes,
 ) -> Offsets:
-    """The acknowledgement key's offset in a batch's transaction."""
+    """The acknowledgement key's offset in a batch's transaction; `change_id` is in the snapshot."""
     metadata = encode_acknowledgement(
         Acknowledgement(
             log_id=snapshot.log_id,
@@ -207,6 +205,7 @@ def acknowledging(
             registration=nonce,
             producer_id=producer[0],
             producer_epoch=producer[1],
+            change_id=change_id.hex(),
         )
     )
     return {identity.ack: OffsetAndMetadata(snapshot.version, metadata)}

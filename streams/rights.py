@@ -80,11 +80,12 @@ class SubjectOffsets(Mapping[str, int]):
 class Rights:
     """Mutable state of one log. All changes below `version` are in; `chain` is the running hash."""
 
-    __slots__ = ("_change_ids", "_imports", "_state", "chain", "version")
+    __slots__ = ("_change_ids", "_imports", "_state", "chain", "last_change_id", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self.chain = FIRST_HASH
+        self.last_change_id = b""  # of the last change applied here; not in a dump
         self._state = RightsState()
         self._change_ids = ChangeIds()
         self._imports = Imports()
@@ -128,6 +129,10 @@ class Rights:
     def subjects(self) -> Mapping[str, int]:
         """Offset at which each subject last changed; `.get(subject, -1)` is its base."""
         return SubjectOffsets(self._state)
+
+    def has_change(self, change_id: bytes) -> bool:
+        """Whether a record with this change id was met, whatever its verdict."""
+        return change_id in self._change_ids
 
     def grant_ended(self, grant_id: str) -> bool:
         """Whether the id was revoked, known or not."""
@@ -203,12 +208,14 @@ class Rights:
             )
         self._state.log_id = change.body["log_id"]
         self._change_ids.add(change.change_id)
+        self.last_change_id = change.change_id
         self._hash(offset, value, ACCEPTED)
         return _applied(offset, change, ACCEPTED, False)
 
     def _judge_and_apply(self, offset: int, timestamp_ms: int, change: Change) -> tuple[str, bool]:
         """The verdict, with its effect; and whether it takes anything away."""
         fresh = self._change_ids.add(change.change_id)
+        self.last_change_id = change.change_id
         kind = change.kind
         if kind == "LOG_START":
             return LOG_STARTED, False

@@ -50,6 +50,9 @@ class ThawedFollower:
     def snapshot(self) -> RightsSnapshot:
         return self._follower.snapshot()
 
+    async def wait_for_version(self, version: int, timeout_s: float) -> None:
+        await self._follower.wait_for_version(version, timeout_s)
+
 
 @pytest.mark.parametrize("reading", [1, 2], ids=["before begin", "before the clock is read"])
 async def test_what_was_decided_on_old_rights_is_not_committed(

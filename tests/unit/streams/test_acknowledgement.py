@@ -17,7 +17,12 @@ from streams.acknowledgement import (
 )
 
 ACKNOWLEDGEMENT = Acknowledgement(
-    log_id="8b9c", version=42, registration="a1", producer_id=7, producer_epoch=3
+    log_id="8b9c",
+    version=42,
+    registration="a1",
+    producer_id=7,
+    producer_epoch=3,
+    change_id="c3" * 16,
 )
 
 
@@ -28,8 +33,10 @@ def test_the_fields_are_named_as_the_page_says() -> None:
         "n": "a1",
         "p": 7,
         "e": 3,
+        "c": "c3" * 16,
     }
-    assert json.loads(encode_start_nonce("b2")) == {"nonce": "b2"}
+    start = StartNonce("b2", "8b9c", "c3" * 16)
+    assert json.loads(encode_start_nonce(start)) == {"nonce": "b2", "l": "8b9c", "c": "c3" * 16}
     assert json.loads(encode_decided_at(1700)) == {"d": 1700}
 
 
@@ -41,6 +48,7 @@ def test_the_fields_are_named_as_the_page_says() -> None:
         registration=st.text(),
         producer_id=st.integers(),
         producer_epoch=st.integers(),
+        change_id=st.one_of(st.just(""), st.binary(min_size=16, max_size=16).map(bytes.hex)),
     )
 )
 def test_an_acknowledgement_is_read_back(acknowledgement: Acknowledgement) -> None:
@@ -48,7 +56,9 @@ def test_an_acknowledgement_is_read_back(acknowledgement: Acknowledgement) -> No
 
 
 def test_a_start_is_no_acknowledgement() -> None:
-    assert decode_acknowledgement(encode_start_nonce("b2")) == StartNonce("b2")
+    start = StartNonce("b2", "8b9c", "c3" * 16)
+    assert decode_acknowledgement(encode_start_nonce(start)) == start
+    assert decode_acknowledgement('{"nonce":"b2","l":7,"c":"none"}') == StartNonce("b2")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.structs import OffsetAndMetadata
 
 from schemas.codec import decode
 from streams.delivery import (
@@ -14,8 +13,6 @@ from streams.delivery import (
     raw_offsets,
     reached,
     registration,
-    shows_nonce,
-    start_mark,
     start_points,
 )
 from streams.topics import TopicNames
@@ -65,14 +62,6 @@ def test_a_missing_offset_is_an_error_with_a_hint() -> None:
     with pytest.raises(MissingOffsetError, match=r"midgate\.raw-3") as missing:
         start_points(IDENTITY, raw_offsets(IDENTITY, {2: 17}, decided_at_ms=0))
     assert "midgate topics apply" in missing.value.hint
-
-
-def test_only_this_very_nonce_counts() -> None:
-    mark = start_mark(IDENTITY, "mine", version=5)
-    assert shows_nonce(IDENTITY, "mine", mark)
-    assert not shows_nonce(IDENTITY, "another", mark)
-    assert not shows_nonce(IDENTITY, "mine", {})
-    assert not shows_nonce(IDENTITY, "mine", {IDENTITY.ack: OffsetAndMetadata(5, "")})
 
 
 def test_a_registration_says_who_and_where() -> None:
