@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 LONG_MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: help setup demo check test test-unit test-broker test-long bench up down lock compile clean
+.PHONY: help setup demo check test test-unit test-broker test-failed test-long bench up down lock compile clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-unit: setup ## tests without network
 
 test-broker: setup ## tests on a real Kafka, with a slice of the fault tests
 	$(PYTEST) -q -m "not slow" tests/integration tests/faults
+
+test-failed: setup ## again, only the broker tests that failed the last time
+	$(PYTEST) -q -m "not slow" --last-failed --last-failed-no-failures none tests/integration tests/faults
 
 test-long: setup ## the whole of the fault tests, resumable (LONG_MINUTES, SEED)
 	$(BIN)/python -m tests.long_run --minutes $(LONG_MINUTES) --seed $(SEED)

@@ -4,6 +4,7 @@ Importing it builds the app and chooses uvloop for the process, so nothing else 
 """
 
 import asyncio
+import faulthandler
 
 import uvloop
 
@@ -21,5 +22,7 @@ def settings_from_environment() -> Settings:
     return settings
 
 
+# A crash in native code says where it was, in the log.
+faulthandler.enable()
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 app = create_app(settings_from_environment())

@@ -45,6 +45,7 @@ def run_worker(chosen: Settings) -> int:
     Raises the MidgateError that ended it: missing topics, an empty log, another layout.
     """
     import asyncio
+    import faulthandler
 
     import faust
     import uvloop
@@ -54,6 +55,8 @@ def run_worker(chosen: Settings) -> int:
 
     # Before Faust, whose own way to end on an error is a traceback.
     asyncio.run(check_ground(chosen.kafka, chosen.layout))
+    # A crash in native code says where it was, in the log.
+    faulthandler.enable()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     asyncio.set_event_loop(loop)
