@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
         "schemas",
         "connectors",
         "streams.clients",
+        "streams.compression",
         "streams.errors",
         "streams.garbage",
         "streams.log_end",
