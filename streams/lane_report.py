@@ -26,6 +26,7 @@ class LaneReport:
     def __init__(self, number: int, metrics: Metrics) -> None:
         self.health = LaneHealth()
         self.failures = 0  # in a row
+        self._to_be_mended = False
         self._number = number
         self._label = str(number)
         self._metrics = metrics
@@ -74,10 +75,12 @@ class LaneReport:
         self._log.info("lane_stopped")
 
     def committed(self, outcome: Outcome) -> None:
-        """A transaction was committed."""
-        if self.failures:
-            self._log.info("lane_recovered", failures=self.failures)
-        self.failures = 0
+        """A transaction was committed. After a failure that needs mending only events count:
+        an acknowledgement gets through beside a topic that is refused, and proves nothing."""
+        if outcome is Outcome.COMMITTED or not self._to_be_mended:
+            if self.failures:
+                self._log.info("lane_recovered", failures=self.failures)
+            self.failures, self._to_be_mended = 0, False
         self.enter(LaneState.RUNNING)
         self._metrics.transactions.labels(outcome.value).inc()
 
@@ -120,6 +123,7 @@ class LaneReport:
         failure = error if isinstance(error, TransactionFailedError) else None
         topic = failure.topic if failure is not None else None
         needs_mending = topic is not None or isinstance(error, _NEEDS_MENDING)
+        self._to_be_mended = needs_mending
         problem = str(error) or repr(error)
         self.enter(LaneState.BLOCKED if needs_mending else LaneState.STARTING, problem)
         fields = {"problem": problem, "failures": self.failures, "kind": type(error).__name__}

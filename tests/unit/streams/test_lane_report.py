@@ -58,3 +58,13 @@ def test_a_commit_ends_a_row_of_failures() -> None:
     text = generate_latest(metrics.registry).decode()
     assert 'midgate_transactions_total{outcome="abandoned"} 2.0' in text
     assert 'midgate_transactions_total{outcome="committed"} 2.0' in text
+
+
+def test_an_acknowledgement_does_not_mend_a_refused_topic() -> None:
+    """Else a lane that acknowledges between two refusals would start over without a pause."""
+    report = LaneReport(0, Metrics("1.2.3"))
+    report.failed(TransactionRefusedError("gone", topic="p.tenant.acme"))
+    report.committed(Outcome.ACKNOWLEDGED)
+    assert report.failures == 1
+    report.committed(Outcome.COMMITTED)
+    assert report.failures == 0
