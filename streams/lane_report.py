@@ -7,7 +7,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from streams.delivery import DeposedError, MissingOffsetError
-from streams.errors import ChangeVoidError, NotAuthorizedError
+from streams.errors import ChangeVoidError, NotAuthorizedError, WrongLogError
 from streams.health import LaneHealth
 from streams.logs import get_logger
 from streams.metrics import LaneState, Metrics, Outcome
@@ -17,7 +17,13 @@ from streams.transactions import TransactionFailedError
 log = get_logger("streams.lane")
 
 # What only somebody from outside can mend.
-_NEEDS_MENDING = (ChangeVoidError, MissingOffsetError, OffsetOutOfRangeError, NotAuthorizedError)
+_NEEDS_MENDING = (
+    ChangeVoidError,
+    MissingOffsetError,
+    OffsetOutOfRangeError,
+    NotAuthorizedError,
+    WrongLogError,
+)
 
 
 class LaneReport:

@@ -5,7 +5,7 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from streams.delivery import DeposedError, MissingOffsetError
-from streams.errors import BrokerUnreachableError
+from streams.errors import BrokerUnreachableError, WrongLogError
 from streams.lane_report import LaneReport
 from streams.metrics import LaneState, Metrics, Outcome
 from streams.transactions import TransactionFailedError, TransactionRefusedError
@@ -16,6 +16,7 @@ from streams.transactions import TransactionFailedError, TransactionRefusedError
     [
         (TransactionRefusedError("gone", topic="p.tenant.acme"), LaneState.BLOCKED, "lane_blocked"),
         (MissingOffsetError("no offset"), LaneState.BLOCKED, "lane_blocked"),
+        (WrongLogError("the log ends at 7"), LaneState.BLOCKED, "lane_blocked"),
         (TransactionFailedError("fenced", fenced=True), LaneState.STARTING, "lane_fenced"),
         (DeposedError("not ours"), LaneState.STARTING, "lane_not_ours_now"),
         (BrokerUnreachableError("nobody"), LaneState.STARTING, "lane_failed"),
