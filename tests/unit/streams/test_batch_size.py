@@ -3,19 +3,61 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.batch_size import HEADROOM, URGENT_RECORDS_MAX, BatchSize
+from streams.batch_size import HEADROOM, PROOFS_MAX, URGENT_RECORDS_MAX, BatchSize
 
 
 def size_of(records_max: int = 20_000, bytes_out_max: int = 32_000_000) -> BatchSize:
     return BatchSize(records_max=records_max, bytes_out_max=bytes_out_max)
 
 
-def test_it_is_halved_after_each_failure_until_a_commit() -> None:
+def test_it_is_halved_after_each_failure_and_doubled_by_full_batches() -> None:
     size = size_of()
     size.failed()
     size.failed()
     assert size.records() == 5_000
     size.committed(5_000, 0)
+    assert size.records() == 10_000
+    size.committed(10_000, 0)
+    assert size.records() == 20_000
+
+
+def test_a_small_batch_proves_nothing() -> None:
+    size = size_of()
+    size.failed()
+    size.committed(size.records(urgent=True), 0)
+    assert size.records() == 10_000
+
+
+def test_it_settles_on_what_the_broker_takes() -> None:
+    """A broker that refuses more than 10,000, and a restricting change before every batch."""
+    size = size_of()
+    failures = []
+    for turn in range(1_000):
+        urgent = size.records(urgent=True)
+        size.committed(urgent, 0)
+        if size.records() > 10_000:
+            failures.append(turn)
+            size.failed()
+        else:
+            assert size.records() == 10_000
+            size.committed(10_000, 0)
+    late = [turn for turn in failures if turn >= 500]
+    assert failures[0] == 0
+    assert len(late) <= 500 // PROOFS_MAX + 1
+
+
+def test_a_broker_that_takes_all_again_gets_all_again() -> None:
+    size = size_of()
+    for _ in range(40):
+        if size.records() > 10_000:
+            size.failed()
+        else:
+            size.committed(size.records(), 0)
+    for _ in range(PROOFS_MAX + 1):
+        size.committed(size.records(), 0)
+    assert size.records() == 20_000
+    size.failed()
+    size.committed(10_000, 0)
     assert size.records() == 20_000
 
 
@@ -24,8 +66,10 @@ def test_it_never_reaches_zero() -> None:
     for _ in range(100):
         size.failed()
     assert size.records() == 1
-    size.committed(1, 1)
-    assert size.records() == 20_000
+    while size.records() < 20_000:
+        before = size.records()
+        size.committed(before, 0)
+        assert size.records() > before
 
 
 def test_after_a_restricting_change_it_is_small() -> None:
