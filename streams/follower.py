@@ -126,6 +126,11 @@ class Follower:
         """Seconds since `confirmed_at`; infinite when there is none."""
         return lease_clock() - self.confirmed_at
 
+    @property
+    def clock_offset_s(self) -> float:
+        """Seconds by which this machine's clock was ahead at our last heartbeat; NaN before."""
+        return self._watch.clock_offset_s
+
     def snapshot(self) -> RightsSnapshot:
         """The rights now, unchangeable, with the instant of their own confirmation."""
         return self.rights.snapshot(self.confirmed_at)

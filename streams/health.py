@@ -39,6 +39,7 @@ class WorkerHealth:
     version: int = 0
     lease_age_s: float = float("inf")
     lease_s_max: float = 0.0
+    clock_offset_s: float = float("nan")
 
 
 def readiness(health: WorkerHealth) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def add_pages(app: Any, metrics: Metrics, look: Callable[[], WorkerHealth]) -> N
         metrics.authorization_version.set(health.version)
         metrics.authorization_lease_age.set(health.lease_age_s)
         metrics.authorization_lease.set(health.lease_s_max)
+        metrics.clock_offset.set(health.clock_offset_s)
         return view.bytes(
             generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

@@ -33,6 +33,11 @@ class Heartbeats:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._append(), name="authorization heartbeat")
 
+    @property
+    def clock_offset_s(self) -> float:
+        """This machine's clock minus the broker's, at the last heartbeat; NaN before."""
+        return self._appender.clock_offset_s
+
     async def stop(self) -> None:
         """Give up what is under way and close the connection."""
         if self._task is not None:

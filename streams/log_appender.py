@@ -10,6 +10,7 @@ way there. The producer id is given up with it, and the connection it went by is
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ class LogAppender:
     """One idempotent writer of one log. Connects when it is first needed.
 
     Raises from every method: KafkaError, OSError or TimeoutError, after which the next call
-    starts afresh.
+    starts afresh. `clock_offset_s` is this machine's clock minus the broker's at the last append,
+    uncertain by half the time on the way; NaN before the first, and without LogAppendTime.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, *, metadata_max_age_ms: int) -> None:
@@ -54,6 +56,7 @@ class LogAppender:
         self._producer_id = NO_PRODUCER_ID
         self._producer_epoch = 0
         self._sequence = 0
+        self.clock_offset_s = float("nan")
         self._lock = asyncio.Lock()
 
     async def append(self, key: bytes, value: bytes, *, timeout_s: float) -> int:
@@ -121,10 +124,14 @@ class LogAppender:
     async def _send(self, log: LogClient, batch: bytes) -> int:
         topics = [(self._topic, [(0, batch)])]
         request = ProduceRequest(None, ALL_IN_SYNC_REPLICAS, self._kafka.request_timeout_ms, topics)
+        sent_at = time.time()
         response = await log.send(request)
         _, partitions = response.topics[0]
-        _, error_code, offset, *_ = partitions[0]
+        _, error_code, offset, *more = partitions[0]
         log.check(error_code)
+        # The time of the append, by the broker's clock; it lies between question and answer.
+        if more and more[0] > 0:
+            self.clock_offset_s = (sent_at + time.time()) / 2 - more[0] / 1000
         return int(offset)
 
     async def _ready(self) -> LogClient:

@@ -57,6 +57,11 @@ class LogWatch:
         self._start: bytes | None = None
         self._short_since = NEVER
 
+    @property
+    def clock_offset_s(self) -> float:
+        """This machine's clock minus the broker's, at the last heartbeat; NaN before."""
+        return self._heartbeats.clock_offset_s
+
     async def open(self) -> LogEnd:
         """Connect and ask for the first time.
 

@@ -218,6 +218,14 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.clock_offset = Gauge(
+            "midgate_clock_offset_seconds",
+            "This machine's clock minus the broker's, measured at the worker's last heartbeat; NaN "
+            "before. High means that rights begin and expire too early here, far below zero that "
+            "they do so too late: look at the time service of both machines.",
+            registry=self.registry,
+        )
+
     def set_lane_state(self, lane: int, state: LaneState) -> None:
         """Exactly one state of the lane is 1."""
         for each in LaneState:

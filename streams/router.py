@@ -304,6 +304,7 @@ class Router(Service):
             health.log_id = follower.rights.log_id
             health.version = follower.version
             health.lease_age_s = follower.lease_age_s()
+            health.clock_offset_s = follower.clock_offset_s
         return health
 
 
