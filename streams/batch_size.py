@@ -41,13 +41,6 @@ class BatchSize:
             records = min(records, int(self.bytes_out_max * HEADROOM / self._bytes_per_record))
         return max(records, 1)
 
-    def cut(self, records: int, bytes_out: int) -> int:
-        """How many of `records`, which put out too many bytes, to try instead; at least one."""
-        assert records > 1, "one record cannot be cut"
-        assert bytes_out > self.bytes_out_max, "only what is too large is cut"
-        fitting = int(records * HEADROOM * self.bytes_out_max / bytes_out)
-        return max(1, min(fitting, records // 2))
-
     def failed(self) -> None:
         """A batch failed: take half as many next time."""
         self._proofs = 0
@@ -60,7 +53,8 @@ class BatchSize:
     def committed(self, records: int, bytes_out: int) -> None:
         """A batch was committed: remember what a record puts out, and, if the batch was as large
         as the halved bound, how far the bound may grow again: one step, and only when proved."""
-        self.observed(records, bytes_out)
+        if records > 0:
+            self._bytes_per_record = max(bytes_out / records, self._bytes_per_record * DECAY)
         if records < max(1, self._records_max >> self._halvings):
             return
         self._unproved = False
@@ -72,8 +66,3 @@ class BatchSize:
             self._proofs = 0
             self._halvings -= 1
             self._unproved = True
-
-    def observed(self, records: int, bytes_out: int) -> None:
-        """A routed batch's bytes, committed or cut: grow at once, shrink slowly."""
-        if records > 0:
-            self._bytes_per_record = max(bytes_out / records, self._bytes_per_record * DECAY)

@@ -199,13 +199,14 @@ class Deliverer(Generic[SnapshotT]):
     async def deliver(
         self,
         records: Sequence[RecordT],
-        route: Callable[[Sequence[RecordT], SnapshotT, int], RoutedT],
+        route: Callable[[Sequence[RecordT], SnapshotT, int, int], RoutedT],
     ) -> Delivered[RoutedT]:
         """Decide and place a prefix of `records` in one transaction; see the module's steps.
 
         `records` are in order of offset within each partition and go on where the last batch
-        ended; `route(records, snapshot, decided_at_ms)` is pure and may be called again with
-        fewer. Returning means committed. The rest must be given again.
+        ended; `route(records, snapshot, decided_at_ms, bytes_out_max)` is pure, and stops before
+        the record that would bring it above the bytes, unless that is the first. Returning means
+        committed. The rest must be given again.
         """
         assert records, "an empty batch has nothing to deliver; acknowledge() instead"
         producer = self._working()
@@ -222,8 +223,8 @@ class Deliverer(Generic[SnapshotT]):
             decided_at_ms = max(self._decided_at_ms, self._clock_ms())
             self._check_lease(snapshot)
             # Step 5: route, and commit the raw offsets as far as was routed.
-            count, routed = self._route(records, route, snapshot, decided_at_ms)
-            after = reached(records[:count], self._next)
+            routed = self._route(records, route, snapshot, decided_at_ms)
+            after = reached(records[: routed.records], self._next)
             offsets = raw_offsets(self.identity, {**self._next, **after}, decided_at_ms)
             await producer.send_offsets(offsets, self.identity.group)
             # Step 6: outputs and ledger entries.
@@ -234,11 +235,11 @@ class Deliverer(Generic[SnapshotT]):
             await self._lose(error)
             raise
         # Step 9.
-        self.size.committed(count, routed.bytes_out)
+        self.size.committed(routed.records, routed.bytes_out)
         self._next.update(after)
         self._decided_at_ms = decided_at_ms
         self.acknowledged_version = snapshot.version
-        return Delivered(count, routed, snapshot.version, decided_at_ms)
+        return Delivered(routed.records, routed, snapshot.version, decided_at_ms)
 
     async def acknowledge(self) -> int:
         """Commit only the acknowledgement and the present offsets; answers the version.
@@ -361,18 +362,16 @@ class Deliverer(Generic[SnapshotT]):
     def _route(
         self,
         records: Sequence[RecordT],
-        route: Callable[[Sequence[RecordT], SnapshotT, int], RoutedT],
+        route: Callable[[Sequence[RecordT], SnapshotT, int, int], RoutedT],
         snapshot: SnapshotT,
         decided_at_ms: int,
-    ) -> tuple[int, RoutedT]:
-        """Route as many records as fit the bytes; at most one turn for each halving."""
-        count = min(len(records), self.size.records())
-        while True:
-            routed = route(records[:count], snapshot, decided_at_ms)
-            if routed.bytes_out <= self.size.bytes_out_max or count == 1:
-                return count, routed
-            self.size.observed(count, routed.bytes_out)
-            count = self.size.cut(count, routed.bytes_out)
+    ) -> RoutedT:
+        """Route as many records as fit the bytes; no more than those is ever built."""
+        offered, bytes_out_max = records[: self.size.records()], self.size.bytes_out_max
+        routed = route(offered, snapshot, decided_at_ms, bytes_out_max)
+        assert 1 <= routed.records <= len(offered), "routing takes a prefix, and never nothing"
+        assert routed.bytes_out <= bytes_out_max or routed.records == 1, "routing keeps the bound"
+        return routed
 
     async def _send(
         self,

@@ -43,8 +43,10 @@ class Record(Protocol):
 
 
 class Routed(Protocol):
-    """What the pure core made of a batch."""
+    """What the pure core made of the first `records` of a batch."""
 
+    @property
+    def records(self) -> int: ...
     @property
     def tenant(self) -> Mapping[tuple[str, int], Sequence[OutRecord]]: ...
     @property

@@ -241,11 +241,17 @@ class Lane:
         return max(ROUTE_RECORDS_MIN, int(ROUTE_S_MAX / self._record_s))
 
     def _route(
-        self, records: Sequence[ConsumerRecord], snapshot: RightsSnapshot, decided_at_ms: int
+        self,
+        records: Sequence[ConsumerRecord],
+        snapshot: RightsSnapshot,
+        decided_at_ms: int,
+        bytes_out_max: int,
     ) -> RoutedBatch:
         began = time.perf_counter()
-        routed = route_batch(records, snapshot, decided_at_ms, app_id=self._app_id)
-        self._record_s = (time.perf_counter() - began) / len(records)
+        routed = route_batch(
+            records, snapshot, decided_at_ms, app_id=self._app_id, bytes_out_max=bytes_out_max
+        )
+        self._record_s = (time.perf_counter() - began) / routed.records
         return routed
 
     async def _deliver(self, records: list[ConsumerRecord]) -> None:

@@ -50,24 +50,32 @@ def input_records(first: int, count: int, partition: int = 0) -> list[InputRecor
 class RoutedRecords:
     """What the test's own routing put out."""
 
+    records: int
     tenant: Mapping[tuple[str, int], list[OutRecord]]
     quarantine: Mapping[int, list[OutRecord]] = field(default_factory=dict)
     bytes_out: int = 0
 
 
-Route = Callable[[Sequence[InputRecord], RightsSnapshot, int], RoutedRecords]
+Route = Callable[[Sequence[InputRecord], RightsSnapshot, int, int], RoutedRecords]
 
 
 def route_all_to(topic: str) -> Route:
-    """Every record goes to one topic, unchanged."""
+    """Every record goes to one topic, unchanged, as far as the bytes go."""
 
     def route(
-        records: Sequence[InputRecord], snapshot: RightsSnapshot, decided_at_ms: int
+        records: Sequence[InputRecord],
+        snapshot: RightsSnapshot,
+        decided_at_ms: int,
+        bytes_out_max: int,
     ) -> RoutedRecords:
-        out: list[OutRecord] = [(b"k", record.value, decided_at_ms, []) for record in records]
-        return RoutedRecords(
-            {(topic, 0): out}, bytes_out=sum(len(record.value) for record in records)
-        )
+        out: list[OutRecord] = []
+        bytes_out = 0
+        for record in records:
+            if out and bytes_out + len(record.value) > bytes_out_max:
+                break
+            bytes_out += len(record.value)
+            out.append((b"k", record.value, decided_at_ms, []))
+        return RoutedRecords(len(out), {(topic, 0): out}, bytes_out=bytes_out)
 
     return route
 

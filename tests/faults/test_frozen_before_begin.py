@@ -63,9 +63,9 @@ async def test_what_was_decided_on_old_rights_is_not_committed(
     await lane.start()
     routed: list[int] = []
 
-    def route(records, snapshot, decided_at_ms):  # type: ignore[no-untyped-def]
+    def route(records, snapshot, decided_at_ms, bytes_out_max):  # type: ignore[no-untyped-def]
         routed.append(decided_at_ms)
-        return route_all_to(installed.tenant)(records, snapshot, decided_at_ms)
+        return route_all_to(installed.tenant)(records, snapshot, decided_at_ms, bytes_out_max)
 
     with pytest.raises(LeaseExpiredError):
         await lane.deliver(input_records(0, 1), route)

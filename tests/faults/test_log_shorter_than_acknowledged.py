@@ -62,12 +62,12 @@ async def older_copy(
 
 
 def route(
-    records: Sequence[InputRecord], snapshot: RightsSnapshot, decided_at_ms: int
+    records: Sequence[InputRecord], snapshot: RightsSnapshot, decided_at_ms: int, bytes_out_max: int
 ) -> RoutedRecords:
     """Every record is an event of the one MID."""
     routes = snapshot.plan(MID.encode(), API, decided_at_ms).routes
     out: list[Any] = [(b"k", record.value, decided_at_ms, []) for record in records]
-    return RoutedRecords({(place.topic, 0): out for place in routes})
+    return RoutedRecords(len(records), {(place.topic, 0): out for place in routes})
 
 
 async def grant_then_revoke(installed: Installation) -> list[bytes]:

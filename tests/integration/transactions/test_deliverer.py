@@ -55,8 +55,18 @@ async def test_what_comes_out_too_large_is_cut(installed: Installation) -> None:
     await lane.start()
     large = [record._replace(value=bytes(1000)) for record in input_records(0, 8)]
     rest = list(large)
+    offered: list[tuple[int, int]] = []
+    route = route_all_to(installed.tenant)
+
+    def bounded(records, snapshot, decided_at_ms, bytes_out_max):  # type: ignore[no-untyped-def]
+        offered.append((records[0].offset, bytes_out_max))
+        return route(records, snapshot, decided_at_ms, bytes_out_max)
+
     while rest:
-        delivered = await lane.deliver(rest, route_all_to(installed.tenant))
+        delivered = await lane.deliver(rest, bounded)
+        # Asked once, with the bound: nothing larger is ever built, only to be thrown away.
+        assert offered.pop() == (rest[0].offset, 2048)
+        assert not offered
         assert delivered.routed.bytes_out <= 2048
         rest = rest[delivered.records :]
     await lane.stop()
