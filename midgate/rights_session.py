@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# How long what ends a right waits for the log to be read to its end.
+END_PATIENCE_S = 5.0
+
 Reason = Annotated[str, typer.Option("--reason", help="why, kept with the change for ever")]
 Actor = Annotated[
     str, typer.Option("--actor", envvar="MIDGATE_ACTOR", help="who asks (else user@host)")
@@ -39,6 +42,8 @@ class Session:
     settings: Settings
     follower: Follower
     writer: AuthorizationWriter | None
+    behind: bool = False
+    """The log is held up, so what is not known here may be there all the same."""
 
     @property
     def rights(self) -> Rights:
@@ -59,19 +64,29 @@ class Session:
 
 
 def with_rights(
-    context: typer.Context, work: Callable[[Session], Awaitable[T]], *, writing: bool = False
+    context: typer.Context,
+    work: Callable[[Session], Awaitable[T]],
+    *,
+    writing: bool = False,
+    ending: bool = False,
 ) -> T:
-    """Run `work` on the rights read to the end of the log."""
+    """Run `work` on the rights read to the end of the log.
+
+    `ending` is for what ends a right: it is appended even while the log is held up, as an end
+    needs no base and is never void, and waiting would leave the right in force.
+    """
 
     async def run() -> T:
-        async with open_session(settings(context), writing=writing) as session:
+        async with open_session(settings(context), writing=writing, ending=ending) as session:
             return await work(session)
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def open_session(effective: Settings, *, writing: bool) -> AsyncIterator[Session]:
+async def open_session(
+    effective: Settings, *, writing: bool, ending: bool = False
+) -> AsyncIterator[Session]:
     """Follow the log to its end; close everything afterwards."""
     from streams.authorization_writer import AuthorizationWriter
     from streams.follower import Follower
@@ -81,18 +96,26 @@ async def open_session(effective: Settings, *, writing: bool) -> AsyncIterator[S
     if authorization.snapshot_dir is None:
         authorization = authorization.model_copy(update={"snapshot_dir": default_snapshot_dir()})
     follower = Follower(effective.kafka, effective.layout, authorization, heartbeat=False)
-    await follower.start()
+    starting = asyncio.create_task(follower.start())
     try:
+        await asyncio.wait([starting], timeout=END_PATIENCE_S if ending else None)
+        behind = not starting.done()
+        if behind:
+            note(f"{follower.problem}; the end is appended all the same")
+        else:
+            starting.result()
         if not writing:
             yield Session(effective, follower, None)
             return
         writer = AuthorizationWriter(effective.kafka, effective.layout, follower)
         await writer.start()
         try:
-            yield Session(effective, follower, writer)
+            yield Session(effective, follower, writer, behind)
         finally:
             await writer.stop()
     finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
         await follower.stop()
 
 

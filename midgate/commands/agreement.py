@@ -156,14 +156,15 @@ def suspend(
     """Suspend an agreement: none of its grants gives a right until it is resumed."""
 
     async def work(session: Session) -> None:
-        known(session, agreement)
+        if not session.behind:
+            known(session, agreement)
         confirm(f"suspend agreement {agreement} and all its grants?", yes=yes)
         applied = await session.append(
             agreement_suspend_change, agreement, actor=actor_or_user(actor), reason=reason
         )
         show_applied(applied, output)
 
-    with_rights(context, work, writing=True)
+    with_rights(context, work, writing=True, ending=True)
 
 
 def resume(

@@ -179,7 +179,7 @@ def revoke(
 
     async def work(session: Session) -> None:
         known = grant in session.rights.grants
-        if not known and not yes:
+        if not known and not yes and not session.behind:
             raise InputError(
                 f"grant {grant} is not known", hint="`midgate grant list` shows all; --yes ends it"
             )
@@ -191,7 +191,7 @@ def revoke(
         )
         show_applied(applied, output)
 
-    with_rights(context, work, writing=True)
+    with_rights(context, work, writing=True, ending=True)
 
 
 def import_(

@@ -179,18 +179,20 @@ def remove(
     """Close a tenant for good: nothing is decided for it any more. Its topic stays."""
 
     async def work(session: Session) -> None:
-        found = known_tenant(session, tenant)
+        if not session.behind:
+            known_tenant(session, tenant)
+        topic = session.settings.layout.topics.tenant(tenant)
         if dry_run:
-            return dry(output, {"tenant": tenant, "ends": "all its rights", "topic": found.topic})
+            return dry(output, {"tenant": tenant, "ends": "all its rights", "topic": topic})
         confirm(f"close tenant {tenant} for good?", yes=yes)
         applied = await session.append(
             tenant_end_change, tenant, actor=actor_or_user(actor), reason=reason
         )
-        show_applied(applied, output, topic=found.topic)
+        show_applied(applied, output, topic=topic)
         if output is Format.TABLE:
-            note(f"what was delivered stays in {found.topic} until its retention")
+            note(f"what was delivered stays in {topic} until its retention")
 
-    with_rights(context, work, writing=True)
+    with_rights(context, work, writing=True, ending=True)
 
 
 def terms(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import Producer
 
 from midgate.cli import run
 from streams.grant_csv import HEADER
@@ -138,6 +139,26 @@ def test_a_mistake_is_an_error_with_a_hint(midgate, arguments, code):
     assert midgate(*arguments)[0] == code
     assert "error:" in midgate.errors
     assert "hint:" in midgate.errors
+
+
+def test_a_right_can_be_ended_while_the_log_is_held_up(midgate, kafka, prefix):
+    """Somebody's open transaction on the log hides what follows it from every follower; the
+    revocation must stand behind it all the same, and count as soon as the log goes on."""
+    midgate("tenant", "add", "acme", "--party-type", "shipper", "--accept-terms", "2026-04")
+    given = ("--tenant", "acme", "--mid", MID, "--basis", "owner", "--from", "2026-04-01")
+    assert midgate("grant", "add", *given, "--id", "g-1")[0] == 0
+    holder = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": prefix})
+    holder.init_transactions(20)
+    holder.begin_transaction()
+    holder.produce(f"{prefix}.authorization", b"foreign", key=b"foreign")
+    holder.flush(20)
+    code, _ = midgate("grant", "revoke", "g-1", "--yes")
+    assert code == 1
+    assert "held up" in midgate.errors
+    assert "was appended, its verdict is not known" in midgate.errors
+    holder.abort_transaction(20)
+    explained = midgate("explain", NUMBER)[1]["explain"]
+    assert (explained["outcome"], explained["reason"]) == ("withheld", "grant_revoked")
 
 
 def test_an_empty_cluster_says_what_to_run(kafka, prefix, capsys):
