@@ -1,6 +1,7 @@
 """What kind of file it is, judged by its beginning, before any line of it is taken in."""
 
 import re
+from typing import NamedTuple
 
 from connectors.see_files.layout import VERSION
 from connectors.see_files.line_splitter import LineSplitter
@@ -21,6 +22,15 @@ _LINE_START = re.compile(rb'"([0-9]{3})","')
 _CONTROL = bytes([*range(9), 11, 12, *range(14, 32)])
 # Text has next to none; machine code, images and UTF-16 have many.
 _CONTROL_SHARE_MAX = 0.02
+
+
+class FileFacts(NamedTuple):
+    """What the first pass over a file found."""
+
+    content_sha256: str
+    size: int
+    lines: int
+    packed: bool
 
 
 def problem_of(head: bytes) -> tuple[str, str] | None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from connectors.see_files.ingest import FileIngest, IngestDeposedError, IngestLimits, Progress
+from connectors.see_files.file_check import FileFacts
+from connectors.see_files.file_progress import Progress
+from connectors.see_files.ingest import FileIngest, IngestDeposedError
+from connectors.see_files.limits import IngestLimits
 from connectors.see_files.line_reader import LineReader
-from connectors.see_files.source_file import FileFacts, FileRefusedError, SourceFile
+from connectors.see_files.source_file import FileRefusedError, SourceFile
 from streams.errors import InputError, MidgateError
 from streams.settings import KafkaSettings, LayoutSettings
 

@@ -1,56 +1,37 @@
 """What `<prefix>.files` says about one file: how far it has been taken in, and by which run.
 
-Two kinds of records, by key. `<content hash>`: progress, an `IngestedFile`, written in the
-transaction of the lines it counts. `<content hash>/claim`: a run has started; it has no value, so
-that compaction takes it away in the end, and says who and which start in its headers.
-
 Read `read_committed`, up to a high watermark taken before: another file's open transaction hides
 what stands above it, so the reader waits for it, within a bound, and then names its producer.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.codec import decode
+from connectors.see_files.file_progress import (
+    BY_HEADER,
+    NONCE_HEADER,
+    RUN_HEADER,
+    FileProgress,
+    claim_key,
+    progress_key,
+    read_progress,
+)
 from streams import clients
 from streams.errors import MidgateError
 from streams.log_end import LogClient
 from streams.settings import KafkaSettings
 
-RUN_HEADER, BY_HEADER, NONCE_HEADER = "mg-run", "mg-by", "mg-nonce"
-RUNNING, DONE = "RUNNING", "DONE"
 POLL_MS = 200
 STOP_S_MAX = 1.0
 METADATA_MAX_AGE_MS = 60_000
 
 
-def progress_key(content_sha256: str) -> bytes:
-    """Key of a file's progress."""
-    return content_sha256.encode()
-
-
-def claim_key(content_sha256: str) -> bytes:
-    """Key of the claims on a file; another than that of the progress, which compaction keeps."""
-    return f"{content_sha256}/claim".encode()
-
-
 class FilesTopicHeldError(MidgateError):
     """Somebody's open transaction on the files topic did not end in time."""
-
-
-class FileProgress(NamedTuple):
-    """The newest progress of the file."""
-
-    is_done: bool
-    lines: int
-    raw: int
-    quarantined: int
-    run: str
-    by: str
 
 
 class FilesTopic:
@@ -130,33 +111,19 @@ class FilesTopic:
             self.nonces.add(headers.get(NONCE_HEADER, b""))
             self._saw(headers.get(RUN_HEADER, b"").decode(), headers.get(BY_HEADER, b"").decode())
         elif record.key == self._key and record.value is not None:
-            content = self._content(record)
-            self.progress = FileProgress(
-                is_done=content["state"] == DONE,
-                lines=content["lines_done"],
-                raw=content["raw"],
-                quarantined=content["quarantined"],
-                run=content["run"],
-                by=content["by"],
-            )
+            try:
+                self.progress = read_progress(record.value)
+            except ValueError as error:
+                raise MidgateError(
+                    f"{self._partition.topic} holds at offset {record.offset} what this version"
+                    f" cannot read: {error}",
+                    hint="a newer version, or something else, writes to this topic",
+                ) from error
             self._saw(self.progress.run, self.progress.by)
 
     def _saw(self, run: str, by: str) -> None:
         self.runs.pop(run, None)
         self.runs[run] = by
-
-    def _content(self, record: Any) -> dict[str, Any]:
-        try:
-            name, content = decode(record.value)
-        except ValueError as error:
-            name, content = str(error), {}
-        if name != "ingested_file" or content["state"] not in (RUNNING, DONE):
-            raise MidgateError(
-                f"{self._partition.topic} holds at offset {record.offset} what this version"
-                f" cannot read: {name}",
-                hint="a newer version, or something else, writes to this topic",
-            )
-        return content
 
     async def _holders(self) -> str:
         log = LogClient(self._kafka, self._partition.topic, metadata_max_age_ms=METADATA_MAX_AGE_MS)

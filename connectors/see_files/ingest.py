@@ -15,7 +15,7 @@ Start order, the only way into work and on after any failure (a bounded number o
 
 Per portion of lines, and what a kill after each step leaves:
 
-1. encode the lines                           nothing
+1. encode the lines (one portion ahead)       nothing
 2. the file is still the one that was hashed  nothing
 3. begin, send records and progress           an open transaction; the next start aborts it
 4. commit                                     settled one way or the other by the next start
@@ -25,29 +25,27 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from connectors.see_files.batches import Batch, BatchMaker, Portion, Record, portions
-from connectors.see_files.files_topic import (
-    BY_HEADER,
+from connectors.see_files.batches import Batch, BatchMaker, Portion, portions
+from connectors.see_files.file_check import FileFacts
+from connectors.see_files.file_progress import (
     DONE,
-    NONCE_HEADER,
-    RUN_HEADER,
     RUNNING,
-    FilesTopic,
-    claim_key,
-    progress_key,
+    Progress,
+    claim_record,
+    progress_record,
 )
-from connectors.see_files.layout import FORMAT
+from connectors.see_files.files_topic import FilesTopic
+from connectors.see_files.limits import IngestLimits, Pace
 from connectors.see_files.line_reader import LineReader
-from connectors.see_files.source_file import FileFacts, FileRefusedError, SourceFile
-from schemas.codec import encode
+from connectors.see_files.source_file import FileRefusedError, SourceFile
 from streams.compression import use_quick_lz4
 from streams.errors import BrokerUnreachableError, ConfigurationError, MidgateError
 from streams.garbage import BetweenBatches
@@ -72,30 +70,6 @@ class AlreadyIngestedError(FileRefusedError):
 
 class IngestDeposedError(MidgateError):
     """Another run has taken the file over; it goes on where this one stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class IngestLimits:
-    """Bounds of one ingest."""
-
-    lines_a_transaction: int = 5_000
-    # None: as fast as the broker takes them.
-    lines_per_s_max: float | None = None
-    transaction_timeout_ms: int = 10_000
-    # An open transaction of a dead ingest ends with its time-out plus the broker's sweep of 10 s.
-    held_s_max: float = 30.0
-    # Starts in a row without progress, a growing pause between them: about half a minute, which
-    # is several times what a broker takes to restart.
-    starts_max: int = 8
-    pause_s_max: float = 8.0
-
-
-class Progress(NamedTuple):
-    """Lines taken in, by all runs together, and where they went."""
-
-    lines: int = 0
-    raw: int = 0
-    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,23 +219,43 @@ class FileIngest:
         garbage.start()
         pace = Pace(self._limits, self._progress.lines)
         try:
-            for portion in portions(
-                self._source.chunks(), done=self._progress.lines, lines_max=pace.lines_max
-            ):
-                batch = maker.make(portion, time.time_ns() // 1_000_000)
-                if portion.is_last:
-                    self._source.verify()
-                else:
-                    self._source.require_unchanged()
-                await self._commit(producer, portion, batch)
-                garbage.after_batch()
-                await asyncio.sleep(pace.pause_s(self._progress.lines))
+            async with aclosing(self._batches(maker, pace.lines_max)) as batches:
+                async for portion, batch in batches:
+                    if portion.is_last:
+                        self._source.verify()
+                    else:
+                        self._source.require_unchanged()
+                    await self._commit(producer, portion, batch)
+                    garbage.after_batch()
+                    await asyncio.sleep(pace.pause_s(self._progress.lines))
         except FileRefusedError as error:
             raise FileRefusedError(
                 f"{error}; {self._progress.lines} of its lines have been ingested", hint=error.hint
             ) from error
         finally:
             garbage.stop()
+
+    async def _batches(
+        self, maker: BatchMaker, lines_max: int
+    ) -> AsyncGenerator[tuple[Portion, Batch], None]:
+        """Portions after the lines done; the next one is made, in a thread, while the caller is
+        busy with this one. One thread at a time reads the file."""
+        rest = portions(self._source.chunks(), done=self._progress.lines, lines_max=lines_max)
+
+        def make_next() -> tuple[Portion, Batch] | None:
+            portion = next(rest, None)
+            if portion is None:
+                return None
+            return portion, maker.make(portion, time.time_ns() // 1_000_000)
+
+        ahead = asyncio.create_task(asyncio.to_thread(make_next))
+        try:
+            while (made := await ahead) is not None:
+                ahead = asyncio.create_task(asyncio.to_thread(make_next))
+                yield made
+        finally:
+            # A thread cannot be cancelled, and the next start reads the same file.
+            await asyncio.gather(ahead, return_exceptions=True)
 
     async def _commit(
         self, producer: TransactionalProducer, portion: Portion, batch: Batch
@@ -287,55 +281,21 @@ class FileIngest:
     async def _send_progress(
         self, producer: TransactionalProducer, state: str, progress: Progress
     ) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        value = encode(
-            "ingested_file",
-            {
-                "content_sha256": self._facts.content_sha256,
-                "name": self._source.path.name.encode("utf-8", "replace").decode(),
-                "size": self._facts.size,
-                "format": FORMAT,
-                "state": state,
-                "lines_done": progress.lines,
-                "raw": progress.raw,
-                "quarantined": progress.quarantined,
-                "run": self._run,
-                "by": self._by,
-                "updated_at": now_ms,
-            },
+        record = progress_record(
+            self._facts,
+            state,
+            progress,
+            file_name=self._source.path.name,
+            run=self._run,
+            by=self._by,
+            now_ms=time.time_ns() // 1_000_000,
         )
-        record: Record = (progress_key(self._facts.content_sha256), value, now_ms, [])
         await send_records(producer, self._topics.files, 0, [record])
 
     async def _send_claim(self, producer: TransactionalProducer, nonce: bytes) -> None:
-        headers = [
-            (RUN_HEADER, self._run.encode()),
-            (BY_HEADER, self._by.encode()),
-            (NONCE_HEADER, nonce),
-        ]
-        key = claim_key(self._facts.content_sha256)
-        record: Record = (key, None, time.time_ns() // 1_000_000, headers)
+        now_ms = time.time_ns() // 1_000_000
+        record = claim_record(self._facts, run=self._run, by=self._by, nonce=nonce, now_ms=now_ms)
         await send_records(producer, self._topics.files, 0, [record])
-
-
-class Pace:
-    """Keeps an ingest at `lines_per_s_max`, a few portions a second, none of them in a burst."""
-
-    PORTIONS_PER_S = 5
-
-    def __init__(self, limits: IngestLimits, done: int) -> None:
-        self._rate = limits.lines_per_s_max
-        self._done = done
-        self._began = time.monotonic()
-        self.lines_max = limits.lines_a_transaction
-        if self._rate is not None:
-            self.lines_max = max(1, min(self.lines_max, int(self._rate / self.PORTIONS_PER_S)))
-
-    def pause_s(self, done: int) -> float:
-        """Seconds to wait before the next portion, between transactions."""
-        if self._rate is None:
-            return 0.0
-        return max(0.0, self._began + (done - self._done) / self._rate - time.monotonic())
 
 
 class KeyHash:

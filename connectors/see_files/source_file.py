@@ -15,21 +15,12 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
-from connectors.see_files.file_check import GZIP_MAGIC, HEAD_BYTES, problem_of
+from connectors.see_files.file_check import GZIP_MAGIC, HEAD_BYTES, FileFacts, problem_of
 from streams.errors import InputError
 
 CHUNK_BYTES = 1024 * 1024
-
-
-class FileFacts(NamedTuple):
-    """What the first pass found."""
-
-    content_sha256: str
-    size: int
-    lines: int
-    packed: bool
 
 
 class FileRefusedError(InputError):

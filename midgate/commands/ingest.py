@@ -45,7 +45,7 @@ def see(
     effective = settings(context)
     # Not above: the table of ZIPs and the Kafka client take a second to import.
     from connectors.see_files.files_run import FilesRun, exit_code_of, files_of
-    from connectors.see_files.ingest import IngestLimits
+    from connectors.see_files.limits import IngestLimits
     from connectors.see_files.reader_setup import line_reader
     from midgate.rights_session import actor_or_user, say_only_warnings
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from connectors.see_files.batches import Batch, Portion
 from connectors.see_files.facility_time import FacilityClock
-from connectors.see_files.ingest import FileIngest, IngestLimits, Progress
+from connectors.see_files.file_progress import Progress
+from connectors.see_files.ingest import FileIngest
+from connectors.see_files.limits import IngestLimits
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import SourceFile
 from streams.settings import KafkaSettings, LayoutSettings

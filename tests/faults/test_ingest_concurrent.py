@@ -18,9 +18,9 @@ from connectors.see_files.ingest import (
     AlreadyIngestedError,
     FileIngest,
     IngestDeposedError,
-    IngestLimits,
     IngestReport,
 )
+from connectors.see_files.limits import IngestLimits
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import SourceFile
 from streams.settings import KafkaSettings, LayoutSettings

@@ -17,7 +17,8 @@ import pytest
 from connectors.see_files.facility_time import FacilityClock
 from connectors.see_files.files_topic import FilesTopic
 from connectors.see_files.generator import Plan, generate
-from connectors.see_files.ingest import FileIngest, IngestLimits, IngestReport
+from connectors.see_files.ingest import FileIngest, IngestReport
+from connectors.see_files.limits import IngestLimits
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import SourceFile
 from streams.settings import KafkaSettings, LayoutSettings

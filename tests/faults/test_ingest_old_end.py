@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from connectors.see_files.facility_time import FacilityClock
+from connectors.see_files.file_progress import Progress
 from connectors.see_files.files_topic import FilesTopic
 from connectors.see_files.generator import Plan, generate
-from connectors.see_files.ingest import FileIngest, IngestLimits, Progress
+from connectors.see_files.ingest import FileIngest
+from connectors.see_files.limits import IngestLimits
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import SourceFile
 from streams.settings import KafkaSettings, LayoutSettings

@@ -1,6 +1,6 @@
 """What an ingest has left on the broker, as a `read_committed` reader sees it."""
 
-import uuid
+import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,8 @@ from schemas.codec import decode
 from streams import clients
 from streams.settings import KafkaSettings
 from streams.topics import TopicNames
+
+READ_S_MAX = 30.0
 
 
 @dataclass
@@ -61,26 +63,34 @@ async def taken_in(kafka: KafkaSettings, topics: TopicNames) -> TakenIn:
 
 
 async def read_all(kafka: KafkaSettings, topic: str) -> list[Any]:
-    """Committed records of a topic up to its last stable offsets, partition by partition."""
-    consumer: AIOKafkaConsumer = clients.consumer(kafka, client_id=f"t-{uuid.uuid4().hex[:6]}")
+    """Committed records of a topic, partition by partition.
+
+    Read up to the high watermarks: a commit returns before its markers are written, so a reader
+    that is content with the last stable offset can miss the end of what was committed.
+    """
+    consumer: AIOKafkaConsumer = clients.consumer(kafka)
+    unstable: AIOKafkaConsumer = clients.consumer(kafka, isolation_level="read_uncommitted")
     await clients.start(consumer, kafka)
+    await clients.start(unstable, kafka)
     try:
         numbers = await _partitions(consumer, topic)
         partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
         starts = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
+        ends = await unstable.end_offsets(partitions)
         for partition in partitions:
             consumer.seek(partition, starts[partition])
         records: dict[TopicPartition, list[Any]] = {partition: [] for partition in partitions}
-        for partition in partitions:
-            while await consumer.position(partition) < ends[partition]:
-                batches = await consumer.getmany(timeout_ms=200)
-                for of, batch in batches.items():
-                    records[of] += batch
+        async with asyncio.timeout(READ_S_MAX):
+            for partition in partitions:
+                while await consumer.position(partition) < ends[partition]:
+                    batches = await consumer.getmany(timeout_ms=200)
+                    for of, batch in batches.items():
+                        records[of] += batch
         return [record for partition in partitions for record in records[partition]]
     finally:
         await consumer.stop()
+        await unstable.stop()
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from connectors.see_files.file_progress import Progress
 from connectors.see_files.files_run import FileResult, FilesRun
 from connectors.see_files.files_topic import FilesTopicHeldError
-from connectors.see_files.ingest import AlreadyIngestedError, FileIngest, IngestLimits, Progress
+from connectors.see_files.ingest import AlreadyIngestedError, FileIngest
+from connectors.see_files.limits import IngestLimits
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import FileRefusedError, SourceFile
 from schemas.codec import decode
