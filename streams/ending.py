@@ -1,7 +1,7 @@
 """Ends tasks for certain, within a stated time."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 # aiokafka's close swallows a cancellation that reaches it while it waits for its own task (tried):
@@ -27,3 +27,19 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], within_s: float) -> bool
             if not task.cancelled():
                 task.exception()  # seen, or asyncio would complain
     return not running
+
+
+async def say_goodbye(goodbye: Coroutine[Any, Any, Any], within_s: float) -> bool:
+    """Await a client's own stop, and after half the time end it; False if it has not ended.
+
+    For aiokafka's clients, which can take for ever over it when their broker is gone. An error of
+    the stop is not raised: whoever stops has what it wanted, or another error to tell of.
+    """
+    stopping = asyncio.create_task(goodbye)
+    try:
+        await asyncio.wait([stopping], timeout=within_s / 2)
+    finally:
+        ended = await end_tasks([stopping], within_s / 2)
+    if ended and not stopping.cancelled():
+        stopping.exception()  # seen, or asyncio would complain
+    return ended

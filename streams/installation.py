@@ -18,8 +18,10 @@ from aiokafka.structs import OffsetAndMetadata
 from streams import clients
 from streams.acknowledgement import encode_decided_at
 from streams.changes import layout_change, log_start_change
+from streams.ending import say_goodbye
 from streams.errors import BrokerUnreachableError, ConfigurationError, WrongLogError
 from streams.group_offsets import Offsets, await_offsets
+from streams.log_appender import LogAppender, fresh_key
 from streams.rights import Rights
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics_client import TopicChange, TopicsAdmin
@@ -29,6 +31,9 @@ ACTOR = "topics apply"
 # A lost answer is followed by reading the log again; each round appends at most one record.
 ROUNDS_MAX = 5
 READ_TIMEOUT_S = 30.0
+APPEND_ATTEMPTS_MAX = 3
+APPEND_TIMEOUT_S = 10.0
+STOP_S_MAX = 4.0
 COMMIT_ATTEMPTS_MAX = 5
 COMMIT_TRANSACTION_TIMEOUT_MS = 10_000
 
@@ -103,19 +108,22 @@ def _next_record(found: Rights, layout: LayoutSettings) -> tuple[str, bytes, byt
 
 
 async def _append(kafka: KafkaSettings, topic: str, value: bytes, change_id: bytes) -> None:
-    """Append; an unknown outcome is no error here, as the log is read again afterwards."""
-    producer = clients.idempotent_producer(kafka)
-    await clients.start(producer, kafka)
+    """Append; after an unknown outcome again, as the change id counts once. Bounded."""
+    appender = LogAppender(kafka, topic, metadata_max_age_ms=kafka.request_timeout_ms)
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            await producer.send_and_wait(topic, value, key=change_id.hex().encode(), partition=0)
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerUnreachableError(
-            f"nothing could be appended to {topic}: {error!r}",
-            hint="see whether the broker is healthy, then run it again",
-        ) from error
+        for attempt in range(1, APPEND_ATTEMPTS_MAX + 1):
+            try:
+                await appender.append(fresh_key(change_id), value, timeout_s=APPEND_TIMEOUT_S)
+                return
+            except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+                if attempt == APPEND_ATTEMPTS_MAX:
+                    raise BrokerUnreachableError(
+                        f"nothing could be appended to {topic}: {error!r}",
+                        hint="see whether the broker is healthy, then run it again",
+                    ) from error
+            await asyncio.sleep(attempt * random.uniform(0.1, 0.5))
     finally:
-        await producer.stop()
+        await say_goodbye(appender.close(), STOP_S_MAX)
 
 
 async def read_foundation(kafka: KafkaSettings, topic: str) -> Rights:
@@ -145,7 +153,7 @@ async def read_foundation(kafka: KafkaSettings, topic: str) -> Rights:
             hint="see whether the broker is healthy, then run it again",
         ) from error
     finally:
-        await consumer.stop()
+        await say_goodbye(consumer.stop(), STOP_S_MAX)
     return rights
 
 
@@ -204,7 +212,7 @@ async def committed_offsets(
             f"no broker answers at {kafka.bootstrap}", hint=clients.ADDRESS_HINT
         ) from error
     finally:
-        await client.close()
+        await say_goodbye(client.close(), STOP_S_MAX)
 
 
 async def _commit_missing(

@@ -8,10 +8,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams import clients
+from streams.ending import say_goodbye
 from streams.errors import BrokerUnreachableError, ConfigurationError, EmptyLogError
 from streams.settings import KafkaSettings, LayoutSettings
 
 APPLY_HINT = "run `midgate topics apply` first"
+STOP_S_MAX = 4.0
 
 
 async def check_ground(kafka: KafkaSettings, layout: LayoutSettings) -> None:
@@ -40,7 +42,7 @@ async def check_ground(kafka: KafkaSettings, layout: LayoutSettings) -> None:
             hint="look at the broker's own log",
         ) from error
     finally:
-        await consumer.stop()
+        await say_goodbye(consumer.stop(), STOP_S_MAX)
 
 
 async def _check_log(consumer: AIOKafkaConsumer, topic: str) -> None:

@@ -32,6 +32,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.broker_features import require_transactions_v2
 from streams.clients import connection
+from streams.ending import end_tasks, say_goodbye
 from streams.endtxn import EpochBumpingTransactionManager, KillableSender
 from streams.errors import MidgateError
 from streams.settings import KafkaSettings
@@ -326,12 +327,8 @@ class TransactionalProducer:
             self._fail(TransactionFailedError("the producer was closed"))
         self._state = ProducerState.CLOSED
         running = self._sender.kill()
-        try:
-            async with asyncio.timeout(CLOSE_S_MAX):
-                await self._client.close()
-                if running:
-                    await asyncio.wait(running)
-        except TimeoutError:
+        closed = await say_goodbye(self._client.close(), CLOSE_S_MAX / 2)
+        if not await end_tasks(running, CLOSE_S_MAX / 2) or not closed:
             # Its connections are shut, so whatever still runs can send nothing.
             log.warning("the sender of %s did not end in time", self.transactional_id)
 

@@ -6,14 +6,15 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from streams import clients
-from streams.errors import ConfigurationError, InputError, WrongLogError
+from streams import clients, installation
+from streams.errors import BrokerUnreachableError, ConfigurationError, InputError, WrongLogError
 from streams.installation import committed_offsets, read_foundation
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TENANT_MESSAGE_BYTES_MAX, TopicNames, system_topics
 from streams.topics_admin import TopicChange, apply_topics, create_tenant_topic, list_topics
 from streams.topics_client import TopicsAdmin
 from tests.kafka_support import BrokerFactory
+from tests.tcp_proxy import PRODUCE, Fault, TcpProxy, aimed_at
 
 pytestmark = pytest.mark.broker
 
@@ -213,3 +214,23 @@ async def test_tenant_topic(
         await create_tenant_topic(kafka_settings, layout_settings, "other", 3)
     with pytest.raises(InputError):
         await create_tenant_topic(kafka_settings, layout_settings, "Other_1", 1)
+
+
+async def test_a_leader_that_takes_no_appends_ends_it(
+    broker_factory: BrokerFactory,
+    layout_settings: LayoutSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says so in a stated time, and the next run finishes what it began."""
+    monkeypatch.setattr(installation, "APPEND_TIMEOUT_S", 1.0)
+    async with await TcpProxy.start() as proxy:
+        await asyncio.to_thread(broker_factory, proxy.listener())
+        kafka = KafkaSettings(bootstrap=proxy.address)
+        proxy.rule = aimed_at(PRODUCE, Fault.SWALLOW)
+        async with asyncio.timeout(25):
+            with pytest.raises(BrokerUnreachableError, match="nothing could be appended"):
+                await apply_topics(kafka, layout_settings)
+        proxy.heal()
+        assert {"append", "commit"} <= actions(await apply_topics(kafka, layout_settings))
+        keys = [r.key for r in await log_records(kafka, layout_settings.topics.authorization)]
+        assert len(set(keys)) == len(keys)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from streams.ending import end_tasks
+from streams.ending import end_tasks, say_goodbye
 
 
 async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
@@ -45,3 +45,31 @@ async def test_a_failure_is_not_raised() -> None:
     await asyncio.sleep(0)
     assert await end_tasks([task], 5.0)
     assert isinstance(task.exception(), ValueError)
+
+
+async def test_a_goodbye_that_swallows_a_cancellation_is_ended() -> None:
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    assert await say_goodbye(stubborn(), 2.0)
+
+
+async def test_a_goodbye_for_ever_is_left_within_the_time() -> None:
+    released = asyncio.Event()
+
+    async def deaf() -> None:
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    assert not await say_goodbye(deaf(), 0.05)
+    released.set()
+
+
+async def test_a_goodbye_that_fails_raises_nothing() -> None:
+    async def failing() -> None:
+        raise ValueError
+
+    assert await say_goodbye(failing(), 5.0)
