@@ -157,7 +157,7 @@ async def test_drifted_settings_are_set_back(
     """A setting changed by hand is shown by the dry run and mended by the next run."""
     admin = TopicsAdmin(kafka_settings)
     log = midgate_topics.authorization
-    admin.configure(log, {"cleanup.policy": "delete", "segment.ms": "600000"})
+    admin.configure(log, {"cleanup.policy": "delete", "segment.bytes": "104857600"})
     shown = await apply_topics(kafka_settings, layout_settings, dry_run=True)
     assert [(c.name, c.detail) for c in shown if c.action == "configure"] == [
         (log, "cleanup.policy: delete -> compact")
@@ -165,7 +165,7 @@ async def test_drifted_settings_are_set_back(
     assert admin.states([log])[log].config["cleanup.policy"] == "delete"
     await apply_topics(kafka_settings, layout_settings)
     assert admin.states([log])[log].config["cleanup.policy"] == "compact"
-    assert admin.states([log])[log].config["segment.ms"] == "600000"
+    assert admin.states([log])[log].config["segment.bytes"] == "104857600"
 
 
 async def test_raw_made_by_others_is_accepted(
