@@ -176,3 +176,15 @@ def instant_option(option: str, text: str) -> int | None:
         return parse_instant(text)
     except ValueError as error:
         raise InputError(f"{option} {text} cannot be read", hint=f"expected {error}") from error
+
+
+def require_mids(mids: list[str]) -> None:
+    """Refuse what is no MID, all of it in one error."""
+    from schemas.mid import is_mid
+    from streams.errors import InputError
+
+    wrong = [one for one in mids if not is_mid(one)]
+    if wrong:
+        raise InputError(
+            f"{', '.join(wrong)}: no MID", hint="6 digits starting with 0-8, or 9 starting with 9"
+        )

@@ -14,10 +14,10 @@ from midgate.rights_session import (
     actor_or_user,
     dry,
     instant_option,
+    require_mids,
     show_applied,
     with_rights,
 )
-from schemas.mid import is_mid
 from streams.changes import (
     agreement_change,
     agreement_resume_change,
@@ -83,11 +83,7 @@ def add(
     output: Output = Format.TABLE,
 ) -> None:
     """Add an agreement, or change the one with this id."""
-    wrong = [one for one in mid or [] if not is_mid(one)]
-    if wrong:
-        raise InputError(
-            f"{', '.join(wrong)}: no MID", hint="6 digits starting with 0-8, or 9 starting with 9"
-        )
+    require_mids(mid or [])
     if fee_model.upper() not in ("TRANSACTION", "UNLIMITED"):
         raise InputError(f"{fee_model} is no fee model", hint="transaction or unlimited")
     window = (instant_option("--from", start), instant_option("--to", end))

@@ -11,10 +11,10 @@ from midgate.rights_session import (
     Session,
     actor_or_user,
     dry,
+    require_mids,
     show_applied,
     with_rights,
 )
-from schemas.mid import is_mid
 from streams.changes import crid_change
 from streams.errors import InputError
 
@@ -39,11 +39,7 @@ def set_(
     output: Output = Format.TABLE,
 ) -> None:
     """Say all MIDs of a CRID from now on. A MID left out is taken from every grant of the CRID."""
-    wrong = [one for one in mid if not is_mid(one)]
-    if wrong:
-        raise InputError(
-            f"{', '.join(wrong)}: no MID", hint="6 digits starting with 0-8, or 9 starting with 9"
-        )
+    require_mids(mid)
     mids = list(dict.fromkeys(mid))
 
     async def work(session: Session) -> None:
