@@ -16,6 +16,7 @@ MODULES = (
     "schemas/barcode.py",
     "schemas/event_reader.py",
     "schemas/event_id.py",
+    "streams/record_format.py",
     "streams/routing.py",
 )
 # Built away from the checkout: setuptools would read (and refuse) our pyproject.toml.

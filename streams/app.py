@@ -25,7 +25,6 @@ from mode import Service
 
 from streams.agents import add_quarantine_watch
 from streams.clients import ADDRESS_HINT
-from streams.compression import use_quick_lz4
 from streams.errors import ConfigurationError, MidgateError
 from streams.health import add_pages
 from streams.logs import FRAMEWORK_LOG, configure, get_logger, logging_config
@@ -169,7 +168,6 @@ def create_app(settings: Settings) -> MidgateApp:
     """
     if not settings.kafka.bootstrap:
         raise ConfigurationError("no broker address is set", hint=ADDRESS_HINT)
-    use_quick_lz4()
     metrics = Metrics(build_version())
     timeout_s = settings.kafka.request_timeout_ms / 1000
     session_s = min(settings.router.session_timeout_ms / 1000, timeout_s)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from schemas.reasons import Reason
 from streams.decision import Decision, Lookup, decide
 from streams.facts import Grant
+from streams.record_format import encode_header
 
 # Beyond any instant that a record can hold (schemas.strict_avro).
 EVER_FROM_MS = -(1 << 62)
@@ -20,13 +21,16 @@ GRANT_HEADER = "mg-grant"
 
 
 class Route(NamedTuple):
-    """Where an allowed event goes; `header` names the grant and is ready for the record."""
+    """Where an allowed event goes; `header` names the grant, encoded for the record."""
 
     tenant_id: str
     topic: str
     partitions: int
     grant_id: str
-    header: tuple[str, bytes]
+    header: bytes
+
+
+Routes = tuple[Route, ...]
 
 
 class Plan(NamedTuple):
@@ -35,7 +39,7 @@ class Plan(NamedTuple):
     Without routes, `reason` is why they are withheld; with routes it is ALLOWED.
     """
 
-    routes: tuple[Route, ...]
+    routes: Routes
     reason: Reason
     valid_from_ms: int
     valid_until_ms: int
@@ -59,12 +63,12 @@ def make_plan(
     return Plan(_routes(decision, rights), decision.reason, valid_from, valid_until)
 
 
-def _routes(decision: Decision, rights: Lookup) -> tuple[Route, ...]:
+def _routes(decision: Decision, rights: Lookup) -> Routes:
     routes = []
     for tenant_id, reason, grant_id in decision.tenants:
         tenant = rights.tenants.find(tenant_id)
         if reason is Reason.ALLOWED and tenant is not None:
-            header = (GRANT_HEADER, grant_id.encode())
+            header = encode_header(GRANT_HEADER, grant_id.encode())
             routes.append(Route(tenant_id, tenant.topic, tenant.partitions, grant_id, header))
     return tuple(routes)
 

@@ -21,7 +21,6 @@ ALLOWED: dict[str, set[str]] = {
         "schemas",
         "connectors",
         "streams.clients",
-        "streams.compression",
         "streams.errors",
         "streams.garbage",
         "streams.log_end",

@@ -1,6 +1,5 @@
 """Each world of `tests/unit/worlds` through the pure core: decided, planned, and routed."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,9 @@ from schemas.codec import decode
 from schemas.reasons import Reason
 from streams.decision import CARRIED, CHECKS, RANKS, decide
 from streams.facts import CHANNELS
+from streams.raw_record import RawRecord
 from streams.routing import route_batch
+from tests.records_support import decoded
 from tests.unit.streams.log_building import APP_ID
 from tests.unit.streams.worlds import FOLDER, World, load
 
@@ -69,26 +70,17 @@ def test_every_candidate_is_explained(world):
                 )
 
 
-@dataclass
-class Raw:
-    value: bytes
-    offset: int
-    partition: int = 0
-    timestamp: int = 5
-    key: bytes | None = b"k"
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
 def test_the_records_of_each_tenant_topic_are_those_the_world_allows(world):
     rights = world.log.rights.snapshot(0.0)
     placed = set()
     for offset, (name, scan) in enumerate(world.scans.items()):
-        routed = route_batch([Raw(scan.value(), offset)], rights, scan.at_ms, app_id=APP_ID)
+        raw = RawRecord(0, offset, 5, b"k", scan.value())
+        routed = route_batch([raw], rights, scan.at_ms, app_id=APP_ID)
         assert dict(routed.withheld) == (
             {world.withheld[name]: 1} if name in world.withheld else {}
         )
         for (topic, _), records in routed.tenant.items():
-            [(_, value, _, headers)] = records
+            [(_, value, _, headers)] = decoded(records)
             assert value is not None
             assert decode(value)[1]["restricted"] is None, "the recipient's name stays here"
             grant_id = dict(headers)["mg-grant"].decode()
