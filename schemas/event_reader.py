@@ -154,7 +154,7 @@ def _quick_v1(value: bytes) -> EventFields | None:
 
 
 def _quick_time(value: bytes, pos: i64) -> i64:
-    """Unix ms of an event_time of six bytes, so from 1970 (4 days in) to 2039; else -1."""
+    """Unix ms of an event_time of six bytes, which is 1970 to 2039; -1 for any other."""
     first: i64 = value[pos]
     second: i64 = value[pos + 1]
     third: i64 = value[pos + 2]

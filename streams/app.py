@@ -23,6 +23,7 @@ from faust.types._env import WEB_PORT as FAUST_DEFAULT_PORT
 from faust.web.drivers.aiohttp import Web
 from mode import Service
 
+from streams import routing
 from streams.agents import add_quarantine_watch
 from streams.clients import ADDRESS_HINT
 from streams.errors import ConfigurationError, MidgateError
@@ -50,6 +51,11 @@ def build_version() -> str:
         return package_version("midgate")
     except PackageNotFoundError:
         return "unknown"
+
+
+def core_form() -> str:
+    """Whether the hot core modules are compiled here, or run as plain Python."""
+    return "plain" if str(routing.__file__).endswith(".py") else "compiled"
 
 
 class CommittedThread(AIOKafkaConsumerThread):
@@ -168,7 +174,7 @@ def create_app(settings: Settings) -> MidgateApp:
     """
     if not settings.kafka.bootstrap:
         raise ConfigurationError("no broker address is set", hint=ADDRESS_HINT)
-    metrics = Metrics(build_version())
+    metrics = Metrics(build_version(), core_form())
     timeout_s = settings.kafka.request_timeout_ms / 1000
     session_s = min(settings.router.session_timeout_ms / 1000, timeout_s)
     app = MidgateApp(
