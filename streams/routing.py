@@ -54,7 +54,7 @@ class RoutedBatch(NamedTuple):
     `tenant` is by topic and partition, `quarantine` by partition. `next_offsets` is, for each raw
     partition, the offset to go on from. `delivered_events` went to at least one tenant,
     `delivered_copies` counts each tenant's; `withheld` and `quarantined` count events by reason.
-    `bytes_out` is no less than the uncompressed bytes of all that is to be produced.
+    `bytes_out` is no less than the uncompressed bytes of all records that are to be produced.
     """
 
     tenant: dict[tuple[str, int], PartitionRecords]
