@@ -7,6 +7,7 @@ One world a file. It lists what stands in the log from the start (`tenants`, `cr
 Every tenant with a candidate grant must stand in exactly one of `delivered` ("event tenant grant",
 then `uncut` if with the restricted part, and what is billed unless it is no_cost_party) and
 `denied` ("event tenant reason"), both mandatory, and each event that nobody gets in `withheld`.
+`awaits` ("event tenant") lists those that would get it if the right label were known.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from streams.changes import Body, revoked_scope
 from streams.decision import Decision, Event, decide
 from streams.facts import BIT_OF_SIDE, CHANNELS
 from streams.label_facts import LabelEntry
+from streams.plans import Plan
 from streams.rights import RightsSnapshot
 from tests.unit.streams.log_building import (
     Log,
@@ -85,6 +87,7 @@ class Outcome:
     delivered: frozenset[str]
     denied: frozenset[str]
     withheld: frozenset[str]
+    awaits: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -133,7 +136,26 @@ def outcome(
                 denied.add(f"{name} {tenant} {reason.value}")
         if decision.reason != Reason.ALLOWED:
             withheld.add(f"{name} {decision.reason.value}")
-    return Outcome(frozenset(delivered), frozenset(denied), frozenset(withheld))
+    awaits = world.expected.awaits  # is for plans to say
+    return Outcome(frozenset(delivered), frozenset(denied), frozenset(withheld), awaits)
+
+
+def planned(world: World, plan_of: Callable[[RightsSnapshot, WorldEvent], Plan]) -> Outcome:
+    """What becomes of a world's events by plans, which do not tell who is denied."""
+    delivered, withheld, awaits = set(), set(), set()
+    for name, event in world.events.items():
+        facts = event.facts()
+        plan = plan_of(world.snapshots[event.after], event)
+        assert plan.valid_from_ms <= event.at_ms < plan.valid_until_ms
+        routes, reason, waiting = plan.for_event(facts.time_ms, facts.time_basis, facts.label)
+        awaits |= {f"{name} {tenant}" for tenant in waiting}
+        for route in routes:
+            _, restricted, billing, _ = route.right
+            line = delivered_line(name, route.tenant_id, route.grant_id, restricted, billing)
+            delivered.add(line)
+        if not routes:
+            withheld.add(f"{name} {reason.value}")
+    return Outcome(frozenset(delivered), frozenset(), frozenset(withheld), frozenset(awaits))
 
 
 def delivered_line(
@@ -156,10 +178,11 @@ def load(path: Path) -> World:
     told: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
     unknown = set(told) - {
         *("about", *SECTIONS, "then", "labels"),
-        *("events", "delivered", "denied", "withheld"),
+        *("events", "delivered", "denied", "withheld", "awaits"),
     }
     assert not unknown, f"{path.name}: {unknown}"
-    lines = {name: frozenset(told.get(name, [])) for name in ("delivered", "denied", "withheld")}
+    said = ("delivered", "denied", "withheld", "awaits")
+    lines = {name: frozenset(told.get(name, [])) for name in said}
     assert {"delivered", "denied"} <= set(told), f"{path.name} must say who gets it and who not"
     world = World(Log(), Outcome(**lines))
     for section in SECTIONS:
