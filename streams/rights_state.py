@@ -76,7 +76,7 @@ class RightsState:
         self.grants: ShardedMap[str, Grant] = ShardedMap()
         self.tokens: ShardedMap[str, MerchantToken] = ShardedMap()
         # Those that count, by subject; a lifted one is only in `offsets`.
-        self.revocations: ShardedMap[str, Revocation] = ShardedMap()
+        self.revocations: ShardedMap[str, Revocation] = ShardedMap(SHARDS_FEW)
         self.rule_sets: tuple[RuleSet, ...] = ()
         self.deliverers: dict[str, Deliverer] = {}
         # Offset at which a subject last changed; a known grant's is in the grant itself.
