@@ -17,8 +17,8 @@ from streams.authorization_writer import AuthorizationWriter
 from streams.changes import grant_end_change, heartbeat_change
 from streams.errors import WrongLogError
 from streams.follower import Follower
-from streams.rights import RightsSnapshot
 from streams.record_format import encode_records
+from streams.rights import RightsSnapshot
 from streams.settings import AuthorizationSettings, KafkaSettings, LayoutSettings
 from tests.deliverer_support import (
     READY_S_MAX,
