@@ -1,5 +1,6 @@
-"""[core] Replays the collected authorization log step by step, and looks at the log itself."""
+"""[core] Replays the authorization log step by step, and looks at the log itself."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auditor.contents import Contents, Record, Topic
@@ -11,18 +12,15 @@ HEARTBEAT_KEY = b"heartbeat"
 
 @dataclass(slots=True)
 class Replay:
-    """The log's records and the rights after some of them; only goes forward."""
+    """The log, read as far as is asked for, and the rights after it; only goes forward."""
 
     topic: Topic
     rights: Rights = field(default_factory=Rights)
     stopped: str = ""
     verdicts: dict[str, int] = field(default_factory=dict)
-    _next: int = 0
-
-    @property
-    def records(self) -> list[Record]:
-        """The records of the log's one partition."""
-        return self.topic.partitions[0].records if 0 in self.topic.partitions else []
+    read: int = 0
+    _coming: Iterator[Record] | None = None
+    _next: Record | None = None
 
     @property
     def end(self) -> int:
@@ -31,10 +29,11 @@ class Replay:
 
     def advance(self, version: int, findings: Findings) -> bool:
         """Apply every record below `version`; False if the rule stopped before."""
-        while self._next < len(self.records) and not self.stopped:
-            record = self.records[self._next]
-            if record.offset >= version:
-                break
+        if self._coming is None:
+            self._coming = self.topic.records()
+            self._next = next(self._coming, None)
+        while self._next is not None and self._next.offset < version and not self.stopped:
+            record = self._next
             try:
                 verdict = self.rights.feed(record.offset, record.timestamp, record.value)
             except StoppedError as error:
@@ -49,16 +48,17 @@ class Replay:
                 break
             name = verdict or "heartbeat"
             self.verdicts[name] = self.verdicts.get(name, 0) + 1
-            self._next += 1
+            self.read += 1
+            self._next = next(self._coming, None)
         return not self.stopped
 
 
 def check_log(contents: Contents, replay: Replay, findings: Findings) -> None:
     """What the log must be like whatever it says. `replay` stands at the end."""
     topic = contents.log.name
-    if not replay.records and not replay.stopped:
+    if not replay.read and not replay.stopped:
         findings.add(FindingKind.LOG_STOPPED, "the log is empty", topic=topic)
-    _check_records(topic, replay.records, findings)
+    _check_records(topic, contents.log.records(), findings)
     tables = replay.rights.tables
     if tables.layout is not None and tables.layout["app_id"] != contents.app_id:
         findings.add(
@@ -76,7 +76,7 @@ def check_log(contents: Contents, replay: Replay, findings: Findings) -> None:
             )
 
 
-def _check_records(topic: str, records: list[Record], findings: Findings) -> None:
+def _check_records(topic: str, records: Iterable[Record], findings: Findings) -> None:
     keys: set[bytes | None] = set()
     for record in records:
         if record.key in keys:
