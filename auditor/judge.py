@@ -19,7 +19,7 @@ from auditor.contents import ALL, Contents, Share
 from auditor.course import Course
 from auditor.findings import FindingKind, Findings
 from auditor.first_look import Excused, FirstLook, check_undecided
-from auditor.ledger import Ledger, survey
+from auditor.ledger import Covered, Ledger, survey
 from auditor.log import Replay, check_log
 from auditor.placements import OpenPositions, SecondLook
 from auditor.shelves import Census, Judged, Shelf, Spill
@@ -109,12 +109,15 @@ def merged(judgements: list[Judgement]) -> Judgement:
 
 def _judged(contents: Contents, ledger: Ledger) -> dict[int, Judged]:
     judged = {}
-    for number, covered in ledger.covered.items():
+    for number, partition in contents.ledger.partitions.items():
+        covered = ledger.covered.get(number, Covered(0, 0, 0))
         start = covered.raw_from
         if number in contents.raw.partitions:
             held = contents.raw.partitions[number]
             start = max(start, held.begin, held.start)
-        judged[number] = Judged(start, covered.raw_next)
+        judged[number] = Judged(
+            start, covered.raw_next, more=partition.high_watermark > partition.end
+        )
     return judged
 
 
@@ -172,6 +175,10 @@ def _left_out(census: Census, excused: Excused) -> Counter[str]:
         left_out["delivered records about raw that is no longer recorded or not asked for"] += (
             census.context
         )
+    if census.behind:
+        left_out[
+            "delivered records whose entry may stand behind the ledger's open transaction"
+        ] += census.behind
     for topic, count in excused.gone.items():
         left_out[f"records due in {topic} that are no longer recorded there"] += count
     for topic, count in excused.behind.items():

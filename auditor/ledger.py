@@ -127,9 +127,7 @@ def check_registration(
     return False
 
 
-def _entries(
-    topic: str, number: int, partition: Partition, findings: Findings
-) -> Iterator[Entry]:
+def _entries(topic: str, number: int, partition: Partition, findings: Findings) -> Iterator[Entry]:
     for piece in partition.pieces():
         for record in piece:
             try:

@@ -78,6 +78,8 @@ class SecondLook:
                         held = self.contents.raw.partitions.get(number, Partition())
                         readers[number] = RawReader(held)
                     raw = readers[number].at(one.position.offset)
+                    if raw is None and self._taken_meanwhile(one.position):
+                        continue
                     if raw is None:
                         self._no_such_raw(one, "no raw record stands there")
                     else:
@@ -100,6 +102,11 @@ class SecondLook:
                 self._judge_copies(due[topic], here, one)
             else:
                 self._missing(due[topic], one.position)
+
+    def _taken_meanwhile(self, position: RawPosition) -> bool:
+        """Whether retention has taken the raw record since the ends were taken."""
+        held = self.contents.raw.partitions.get(position.partition)
+        return held is not None and position.offset < held.begin
 
     def _no_such_raw(self, one: Open, why: str) -> None:
         for topic, record, _ in one.standing:
@@ -158,9 +165,7 @@ class SecondLook:
         first = self.kept_from[place]
         return first is None or position.offset < first
 
-    def _kind(
-        self, topic: str, in_tenant: FindingKind, in_quarantine: FindingKind
-    ) -> FindingKind:
+    def _kind(self, topic: str, in_tenant: FindingKind, in_quarantine: FindingKind) -> FindingKind:
         return in_quarantine if topic == self.contents.quarantine.name else in_tenant
 
     def _say(

@@ -50,10 +50,14 @@ class Spill(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The raw offsets of one partition that are judged: from (below is context), and up to."""
+    """The raw offsets of one partition that are judged: from (below is context), and up to.
+
+    `more` says that an open transaction may hide further entries of the ledger.
+    """
 
     start: int
     end: int
+    more: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class Census:
     records: Counter[str] = field(default_factory=Counter)
     never_raw: Counter[str] = field(default_factory=Counter)
     context: int = 0
+    behind: int = 0
     held: int = 0
     queues: int = 0
 
@@ -210,6 +215,9 @@ class Shelf:
         if not self._quarantine:
             census.records[self.topic] += 1
         judged = census.judged.get(raw_partition)
+        if judged is not None and judged.more and offset >= judged.end:
+            census.behind += 1
+            return
         if judged is None or offset >= judged.end:
             self._say(
                 self._kind(FindingKind.EXTRA, FindingKind.QUARANTINE_EXTRA),

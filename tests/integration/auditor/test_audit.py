@@ -14,9 +14,9 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from auditor.collect import CollectError
 from auditor.contents import Contents, Topic
 from auditor.findings import FindingKind
+from auditor.kafka_records import CollectError
 from auditor.report import Report
 from auditor.run import audit
 from tests.kafka_support import KafkaUnderTest
