@@ -111,7 +111,8 @@ def _judged(contents: Contents, ledger: Ledger) -> dict[int, Judged]:
     judged = {}
     for number, partition in contents.ledger.partitions.items():
         covered = ledger.covered.get(number, Covered(0, 0, 0))
-        start = covered.raw_from
+        # Below the first entry nothing was decided, unless earlier entries are gone or not read.
+        start = covered.raw_from if partition.begin > 0 or partition.start > 0 else 0
         if number in contents.raw.partitions:
             held = contents.raw.partitions[number]
             start = max(start, held.begin, held.start)

@@ -25,6 +25,7 @@ SETTLE_S_MAX = 30.0
 # A process takes a second to begin; a core judges some 30,000 events in that time.
 OFFSETS_A_PROCESS_MIN = 100_000
 PROGRESS_EVERY_S = 0.2
+EVERYTHING = Scope()
 Progress = Callable[[int, int], None]
 
 
@@ -34,7 +35,7 @@ async def audit(
     app_id: str,
     *,
     settle_s: float = SETTLE_S_MAX,
-    scope: Scope = Scope(),
+    scope: Scope = EVERYTHING,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Report:
