@@ -1,7 +1,7 @@
 """[shell] `python -m auditor --bootstrap HOST:PORT --prefix PREFIX --app-id APP`.
 
 Exit code 0: everything stands where it must; 7: something is wrong; 4: no broker; 2: no such topic
-or tenant. `midgate verify` is the same with the settings of the command line.
+or tenant; 1: reading failed. `midgate verify` is the same with the settings of the command line.
 """
 
 import argparse
@@ -12,9 +12,10 @@ import sys
 from aiokafka.errors import KafkaConnectionError
 
 from auditor.contents import Scope
-from auditor.kafka_records import CollectError
+from auditor.kafka_records import AbsentError, CollectError
 from auditor.run import audit
 
+EXIT_UNEXPECTED = 1
 EXIT_WRONG = 7
 EXIT_BROKER = 4
 EXIT_INPUT = 2
@@ -39,7 +40,7 @@ def main() -> int:
         report = asyncio.run(work)
     except CollectError as error:
         sys.stderr.write(f"error: {error}\n")
-        return EXIT_INPUT
+        return EXIT_INPUT if isinstance(error, AbsentError) else EXIT_UNEXPECTED
     except KafkaConnectionError as error:
         sys.stderr.write(f"error: no broker answers at {chosen.bootstrap}: {error}\n")
         return EXIT_BROKER

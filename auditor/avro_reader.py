@@ -50,11 +50,12 @@ def frame_number(name: str) -> int:
 
 
 @cache
-def instant_fields() -> frozenset[str]:
-    """Names of all fields, of whatever published record, that hold an instant."""
+def instant_fields(record: str) -> frozenset[str]:
+    """Names of all fields, of whatever published version of a record, that hold an instant."""
     return frozenset(
         field["name"]
         for name in frames().values()
+        if name.split("/")[0] == record
         for field in _published(name)["fields"]
         if "timestamp-millis" in json.dumps(field["type"])
     )

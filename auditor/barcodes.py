@@ -106,8 +106,11 @@ def _forms(number: str) -> list[str]:
 
 def _check_digit(body: str) -> str:
     """Weights 3, 1, 3, 1, ... from the right; what is missing to the next ten."""
-    total = 3 * sum(map(int, body[::-2])) + sum(map(int, body[-2::-2]))
-    return str((10 - total % 10) % 10)
+    codes = body.encode("ascii")
+    odd, even = codes[::-2], codes[-2::-2]
+    zero = ord("0")
+    total = 3 * (sum(odd) - zero * len(odd)) + sum(even) - zero * len(even)
+    return str(-total % 10)
 
 
 def _identifier(pic: str) -> str:

@@ -27,7 +27,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from auditor.contents import Contents, Partition, Scope, Topic
 from auditor.findings import Findings
-from auditor.kafka_records import CollectError, only, reading
+from auditor.kafka_records import AbsentError, CollectError, know_topics, only, reading
 from auditor.log import Replay
 
 SETTLE_PAUSE_S = 0.1
@@ -51,14 +51,14 @@ async def take_ends(
 ) -> Contents:
     """Every topic of one installation with its ends; the records are still to be read.
 
-    Raises CollectError when a topic that must exist does not.
+    Raises AbsentError when a topic that must exist, or the tenant asked for, does not.
     """
     async with _clients(kafka_options, settle_s) as clients:
         known = set(await clients.admin.list_topics())
         names = [f"{prefix}.{name}" for name in ("authorization", "raw", "ledger", "quarantine")]
         absent = [name for name in names if name not in known]
         if absent:
-            raise CollectError(f"no such topic: {', '.join(absent)}")
+            raise AbsentError(f"no such topic: {', '.join(absent)}")
         log, raw, ledger, quarantine = [(await _describe(clients, [name]))[name] for name in names]
         settled = await clients.committed.end_offsets(_places([ledger]))
         await _take(clients, [log])
@@ -123,7 +123,7 @@ async def _tenant_topics(
     tenants = replay.rights.tables.tenants
     if scope.tenant:
         if scope.tenant not in tenants:
-            raise CollectError(f"no such tenant: {scope.tenant}")
+            raise AbsentError(f"no such tenant: {scope.tenant}")
         due = {tenants[scope.tenant]["topic"]}
     else:
         due = {tenant["topic"] for tenant in tenants.values()}
@@ -137,6 +137,8 @@ async def _tenant_topics(
 async def _take(clients: Clients, topics: list[Topic]) -> None:
     """Take the ends of these topics, once nothing is open below them or the wait is over."""
     places = _places(topics)
+    for consumer in (clients.committed, clients.uncommitted):
+        await know_topics(consumer, {place.topic for place in places})
     marks = await clients.uncommitted.end_offsets(places)
     deadline = time.monotonic() + clients.settle_s
     while True:
@@ -153,12 +155,13 @@ async def _take(clients: Clients, topics: list[Topic]) -> None:
 
 async def _take_begins(clients: Clients, contents: Contents) -> None:
     """Where each partition begins, and from where it is read if not all is asked for."""
-    for topic in contents.all_topics():
-        places = _places([topic])
-        begins = await clients.committed.beginning_offsets(places)
-        for place in places:
-            partition = topic.partitions[place.partition]
-            partition.begin = min(begins[place], partition.end)
+    by_name = {topic.name: topic for topic in contents.all_topics()}
+    places = _places(by_name.values())
+    await know_topics(clients.committed, {place.topic for place in places})
+    begins = await clients.committed.beginning_offsets(places)
+    for place in places:
+        partition = by_name[place.topic].partitions[place.partition]
+        partition.begin = min(begins[place], partition.end)
     since = contents.scope.since_ms
     if since is None:
         return
@@ -167,12 +170,12 @@ async def _take_begins(clients: Clients, contents: Contents) -> None:
 
 
 async def _start_at(clients: Clients, topics: list[Topic], instant_ms: int) -> None:
-    for topic in topics:
-        places = _places([topic])
-        found = await clients.committed.offsets_for_times(dict.fromkeys(places, instant_ms))
-        for place in places:
-            partition, first = topic.partitions[place.partition], found[place]
-            partition.start = partition.end if first is None else first.offset
+    by_name = {topic.name: topic for topic in topics}
+    places = _places(topics)
+    found = await clients.committed.offsets_for_times(dict.fromkeys(places, instant_ms))
+    for place in places:
+        partition, first = by_name[place.topic].partitions[place.partition], found[place]
+        partition.start = partition.end if first is None else first.offset
 
 
 def _places(topics: Iterable[Topic]) -> list[TopicPartition]:

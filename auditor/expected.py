@@ -5,6 +5,7 @@ tenant topic".
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -143,25 +144,25 @@ class Decider:
 
     def _interval(self, mid: str) -> tuple[float, float]:
         """Between which instants the answer cannot change by time alone."""
-        since, until = FIRST, LAST
-        for body in self._bodies(mid):
-            for name in avro_reader.instant_fields():
-                instant = body.get(name)
+        since, until, now = FIRST, LAST, self.now
+        for record, body in self._bodies(mid):
+            for name in avro_reader.instant_fields(record):
+                instant = body[name]
                 if instant is None:
                     continue
-                if instant <= self.now:
-                    since = max(since, instant)
-                else:
+                if instant > now:
                     until = min(until, instant)
+                elif instant > since:
+                    since = instant
         return since, until
 
-    def _bodies(self, mid: str) -> list[dict[str, Any]]:
-        """Every record whose instants can count for a MID."""
-        grants = self.candidates.of(mid)
+    def _bodies(self, mid: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every record, and what kind it is, whose instants can count for a MID."""
         agreements = self.candidates.tables.agreements
-        return grants + [
-            agreements[grant["agreement_id"]] for grant in grants if grant["agreement_id"]
-        ]
+        for grant in self.candidates.of(mid):
+            yield "grant", grant
+            if grant["agreement_id"]:
+                yield "agreement", agreements[grant["agreement_id"]]
 
     def outcome(self, raw: Record) -> Outcome:
         """What must follow from one raw record, written out."""

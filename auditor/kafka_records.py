@@ -8,7 +8,7 @@ by the partitions that are read.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +34,10 @@ class CollectError(Exception):
     """The topics could not be read whole; the message says which and why."""
 
 
+class AbsentError(CollectError):
+    """There is no such topic or tenant."""
+
+
 @dataclass(slots=True)
 class Reading:
     """One consumer that reads all partitions of an audit, each from wherever it is asked to."""
@@ -43,6 +47,15 @@ class Reading:
     piece_records: int
     closed: bool = False
     _positions: dict[TopicPartition, int] = field(default_factory=dict)
+
+    def prepare(self, place: TopicPartition, partition: Partition) -> None:
+        """Let the client fetch what will be asked for first, before it is asked for."""
+        start = max(partition.start, partition.begin)
+        if start >= partition.end:
+            self.consumer.pause(place)
+            return
+        self.consumer.seek(place, start)
+        self._positions[place] = start
 
     def fetch(
         self, place: TopicPartition, partition: Partition, start: int
@@ -154,6 +167,7 @@ async def reading(kafka_options: dict[str, Any], contents: Contents) -> AsyncIte
         max_partition_fetch_bytes=min(max(share, PARTITION_BYTES_MIN), PARTITION_BYTES_MAX),
     )
     await consumer.start()
+    await know_topics(consumer, [topic.name for topic in contents.all_topics() if topic.partitions])
     piece = PIECES_RECORDS_MAX // max(len(parts), 1)
     client = Reading(
         consumer,
@@ -163,8 +177,8 @@ async def reading(kafka_options: dict[str, Any], contents: Contents) -> AsyncIte
     try:
         places = [place for place, _ in parts]
         consumer.assign(places)
-        consumer.pause(*places)
         for place, partition in parts:
+            client.prepare(place, partition)
             partition.records = KafkaRecords(client, place, partition)
         yield
     finally:
@@ -172,6 +186,14 @@ async def reading(kafka_options: dict[str, Any], contents: Contents) -> AsyncIte
         await consumer.stop()
         for _, partition in parts:
             partition.records = []
+
+
+async def know_topics(consumer: AIOKafkaConsumer, names: Iterable[str]) -> None:
+    """Learn where all these topics are at once.
+
+    Left to itself, the client asks about one unknown topic after the other, 100 ms for each.
+    """
+    await consumer._client.set_topics([name for name in names if name])
 
 
 def only(topic: Topic) -> Contents:

@@ -44,7 +44,8 @@ async def audit(
     `kafka_options` are plain aiokafka options, at least `bootstrap_servers`. Open transactions
     are waited for, at most `settle_s` seconds for each kind of topic. `processes`: as many as
     there are cores by default, if there is enough to do. `progress` hears of raw records done,
-    and of how many offsets there are. Raises CollectError when a topic is absent or cannot be read.
+    and of how many offsets there are. Raises AbsentError when a topic or the tenant does not exist,
+    CollectError when reading fails.
     """
     contents = await take_ends(kafka_options, prefix, app_id, scope, settle_s=settle_s)
     raw = contents.raw.partitions.values()
