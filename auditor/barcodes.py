@@ -95,9 +95,8 @@ def _forms(number: str) -> list[str]:
     if not _is_digits(number):
         return []
     forms = []
-    for routing in ROUTING_LENGTHS:
-        if routing and not number.startswith("420"):
-            continue
+    # A routing part begins with 420.
+    for routing in ROUTING_LENGTHS if number.startswith("420") else ROUTING_LENGTHS[:1]:
         pic = number[routing:]
         if len(pic) == LEGACY_LENGTH or (len(pic) in PIC_LENGTHS and pic[:2] in IDENTIFIERS):
             forms.append(pic)

@@ -85,28 +85,24 @@ class FirstLook:
     def _deliveries(
         self, entry: Entry, decider: Decider, plan: Plan, raw: Record, scan: Scan
     ) -> None:
-        value = raw.value
+        partition, offset, timestamp, key, value, _, _ = raw
         assert value is not None  # it was read as an event
-        partition, offset = raw.partition, raw.offset
         cut = value[: scan.restricted_at] + b"\0"
-        ce_id = ("ce_id", b"%d-%d" % (partition, offset))
-        mg_event = ("mg-event", event_id(ownership(scan.barcode).pic, scan))
+        headers = (
+            SPEC_VERSION,
+            EVENT_TYPE,
+            decider.source,
+            ("ce_id", b"%d-%d" % (partition, offset)),
+            ("mg-event", event_id(ownership(scan.barcode).pic, scan)),
+            decider.authz,
+        )
+        shelves = self.shelves
         for _, topic, partitions, grant, whole in plan.routes:
-            number = partition % partitions
-            shelf = self.shelves.get((topic, number))
+            shelf = shelves.get((topic, partition % partitions))
             record = None if shelf is None else shelf.take(partition, offset)
             if record is None:
                 self._absent(entry, raw, topic, shelf)
-                continue
-            headers = (
-                SPEC_VERSION, EVENT_TYPE, decider.source, ce_id, mg_event, decider.authz, grant
-            )  # fmt: skip
-            if (
-                record.value != (value if whole else cut)
-                or record.headers != headers
-                or record.key != raw.key
-                or record.timestamp != raw.timestamp
-            ):
+            elif record[2:6] != (timestamp, key, value if whole else cut, (*headers, grant)):
                 position = RawPosition(partition, offset)
                 self.spill.standing(position, topic, record, turn=True)
 

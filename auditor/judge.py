@@ -79,7 +79,7 @@ def judge(
         tally.raw += check_undecided(contents, ledger, readers, findings)
     again = Course(contents, share, last, Findings(), Tally())
     SecondLook(contents, tables, findings, _kept_from(shelves, census)).settle(again, aside)
-    _finish_tally(contents, tables, census, tally)
+    _finish_tally(contents, tables, shelves, census, tally)
     return Judgement(
         findings,
         tally,
@@ -159,10 +159,17 @@ def _kept_from(
     }
 
 
-def _finish_tally(contents: Contents, tables: Tables, census: Census, tally: Tally) -> None:
+def _finish_tally(
+    contents: Contents,
+    tables: Tables,
+    shelves: dict[tuple[str, int], Shelf],
+    census: Census,
+    tally: Tally,
+) -> None:
     tenant_of = {body["topic"]: tenant for tenant, body in tables.tenants.items()}
-    for topic, count in census.records.items():
-        tally.has[tenant_of.get(topic, topic)] += count
+    for (topic, _), shelf in shelves.items():
+        if shelf.records and topic != contents.quarantine.name:
+            tally.has[tenant_of.get(topic, topic)] += shelf.records
     tally.never_raw = census.never_raw
     # A tenant that gets nothing is listed, too.
     listed = [name for name in tables.tenants if contents.scope.tenant in ("", name)]

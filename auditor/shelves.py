@@ -18,7 +18,7 @@ from typing import Protocol
 from auditor.contents import Partition, Record, Share
 from auditor.findings import FindingKind, Findings, RawPosition
 
-POSITION = re.compile(rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})")
+_is_position = re.compile(rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})").fullmatch
 RAW_ORIGIN = b"raw:"
 # A delivery with its headers takes some 2 kB.
 HELD_MAX = 50_000
@@ -68,7 +68,6 @@ class Census:
     judged: dict[int, Judged]
     findings: Findings
     spill: Spill
-    records: Counter[str] = field(default_factory=Counter)
     never_raw: Counter[str] = field(default_factory=Counter)
     context: int = 0
     behind: int = 0
@@ -87,6 +86,7 @@ class Queue:
     here: deque[Waiting] = field(default_factory=deque)
     away: int = 0
     behind: list[Waiting] = field(default_factory=list)
+    highest: int = -1
 
 
 class Shelf:
@@ -107,13 +107,13 @@ class Shelf:
         self.number = number
         self.first_kept: dict[int, int] = {}
         self.excused = 0
+        self.records = 0
         self.read_out = False
         self._census = census
         self._partitions = partitions
         self._quarantine = quarantine
         self._pieces: Iterator[list[Record]] = partition.pieces()
         self._queues: dict[int, Queue] = {}
-        self._highest: dict[int, int] = {}
 
     def take(self, raw_partition: int, offset: int) -> Record | None:
         """The record that stands in turn for a raw position; None if another, or none, does.
@@ -210,15 +210,14 @@ class Shelf:
             return
         raw_partition, offset = position
         census = self._census
-        if not census.share.takes(raw_partition):
+        if raw_partition % census.share.of != census.share.number:
             return
-        if not self._quarantine:
-            census.records[self.topic] += 1
+        self.records += 1
         judged = census.judged.get(raw_partition)
-        if judged is not None and judged.more and offset >= judged.end:
-            census.behind += 1
-            return
         if judged is None or offset >= judged.end:
+            if judged is not None and judged.more:
+                census.behind += 1
+                return
             self._say(
                 self._kind(FindingKind.EXTRA, FindingKind.QUARANTINE_EXTRA),
                 record,
@@ -226,30 +225,29 @@ class Shelf:
                 f"it claims raw {raw_partition}-{offset}, but no ledger entry decided it",
             )
             return
-        self.first_kept.setdefault(raw_partition, offset)
         if offset < judged.start:
+            self.first_kept.setdefault(raw_partition, offset)
             census.context += 1
-            return
-        highest = self._highest.get(raw_partition, -1)
-        if offset > highest:
-            self._highest[raw_partition] = offset
-        elif offset < highest and not self._quarantine:
-            sentence = f"it stands after raw {raw_partition}-{highest}"
-            self._say(FindingKind.OUT_OF_ORDER, record, position, sentence)
-        if not self._partitions or raw_partition % self._partitions != self.number:
-            self._set_aside(position, record)
             return
         queue = self._queues.get(raw_partition)
         if queue is None:
             queue = self._queues[raw_partition] = Queue(census.queues)
             census.queues += 1
-        if queue.away:
+            self.first_kept.setdefault(raw_partition, offset)
+        if offset > queue.highest:
+            queue.highest = offset
+        elif offset < queue.highest and not self._quarantine:
+            sentence = f"it stands after raw {raw_partition}-{queue.highest}"
+            self._say(FindingKind.OUT_OF_ORDER, record, position, sentence)
+        if not self._partitions or raw_partition % self._partitions != self.number:
+            self._set_aside(RawPosition(raw_partition, offset), record)
+        elif queue.away:
             queue.behind.append((offset, record))
         else:
             queue.here.append((offset, record))
             census.held += 1
 
-    def _position(self, record: Record) -> RawPosition | None:
+    def _position(self, record: Record) -> tuple[int, int] | None:
         """The raw position that a record claims; without one it is found, or counted, here."""
         headers = record.headers
         if self._quarantine:
@@ -264,12 +262,11 @@ class Shelf:
             claim = headers[CE_ID_AT][1] or b""
         else:
             claim = _last(record, "ce_id") or b""
-        match = POSITION.fullmatch(claim)
+        match = _is_position(claim)
         if match is not None:
-            return RawPosition(int(match[1]), int(match[2]))
+            return int(match[1]), int(match[2])
         if self._census.share.first:
-            if not self._quarantine:
-                self._census.records[self.topic] += 1
+            self.records += 1
             kind = self._kind(FindingKind.WRONG_HEADERS, FindingKind.QUARANTINE_EXTRA)
             self._say(kind, record, None, "it does not say which raw record it is")
         return None
@@ -278,7 +275,7 @@ class Shelf:
         return in_quarantine if self._quarantine else in_tenant
 
     def _say(
-        self, kind: FindingKind, record: Record, position: RawPosition | None, sentence: str
+        self, kind: FindingKind, record: Record, position: tuple[int, int] | None, sentence: str
     ) -> None:
         self._census.findings.add(
             kind,
@@ -286,7 +283,7 @@ class Shelf:
             topic=self.topic,
             partition=record.partition,
             offset=record.offset,
-            raw=position,
+            raw=None if position is None else RawPosition(*position),
         )
 
 
