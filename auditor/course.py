@@ -2,6 +2,11 @@
 
 Taken twice: by the first look, which compares everything as it comes, and by the second, which
 goes only where something was left open.
+
+What is decided later than in its turn (an event that was held, and released by a ledger entry of
+its own) will be a stretch of its own kind here: its raw positions lie below `decided_to`, where
+today an entry that covers them again is an overlap, found by `auditor/ledger.py`, and passed over.
+Its deliveries do not stand in raw's order and so come to the second look as left open.
 """
 
 from bisect import bisect_left

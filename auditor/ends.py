@@ -48,8 +48,10 @@ class Clients:
 
 async def take_ends(
     kafka_options: dict[str, Any], prefix: str, app_id: str, scope: Scope, *, settle_s: float
-) -> Contents:
-    """Every topic of one installation with its ends; the records are still to be read.
+) -> tuple[Contents, Replay]:
+    """Every topic of one installation with its ends, and the log replayed to its end.
+
+    The records of `Contents` are still to be read.
 
     Raises AbsentError when a topic that must exist, or the tenant asked for, does not.
     """
@@ -62,7 +64,8 @@ async def take_ends(
         log, raw, ledger, quarantine = [(await _describe(clients, [name]))[name] for name in names]
         settled = await clients.committed.end_offsets(_places([ledger]))
         await _take(clients, [log])
-        tenants = await _tenant_topics(clients, prefix, log, scope)
+        replay = await _to_the_end(clients, log, Replay(log))
+        tenants = await _tenant_topics(clients, prefix, replay, scope)
         await _take(clients, [*tenants.values(), quarantine])
         await _take(clients, [ledger])
         for place, offset in settled.items():
@@ -70,7 +73,7 @@ async def take_ends(
         await _take(clients, [raw, log])
         contents = Contents(prefix, app_id, log, raw, ledger, quarantine, tenants, scope)
         await _take_begins(clients, contents)
-        return contents
+        return contents, await _to_the_end(clients, log, replay)
 
 
 @asynccontextmanager
@@ -107,19 +110,26 @@ async def _describe(clients: Clients, names: Iterable[str]) -> dict[str, Topic]:
     return topics
 
 
+async def _to_the_end(clients: Clients, log: Topic, replay: Replay) -> Replay:
+    """Go on replaying, up to the end that was taken last."""
+    places = _places([log])
+    begins = await clients.committed.beginning_offsets(places)
+    for place in places:
+        partition = log.partitions[place.partition]
+        partition.begin, partition.start = begins[place], replay.rights.version
+    async with reading(clients.options, only(log)):
+        replay.go_on(log)
+        await asyncio.to_thread(replay.advance, replay.end, Findings())
+    replay.let_go()
+    for partition in log.partitions.values():
+        partition.start = 0
+    return replay
+
+
 async def _tenant_topics(
-    clients: Clients, prefix: str, log: Topic, scope: Scope
+    clients: Clients, prefix: str, replay: Replay, scope: Scope
 ) -> dict[str, Topic]:
     """The topics of all tenants in the log, and those that look as if they were a tenant's."""
-    for partition, begin in zip(
-        log.partitions.values(),
-        (await clients.committed.beginning_offsets(_places([log]))).values(),
-        strict=True,
-    ):
-        partition.begin = begin
-    async with reading(clients.options, only(log)):
-        replay = Replay(log)
-        await asyncio.to_thread(replay.advance, replay.end, Findings())
     tenants = replay.rights.tables.tenants
     if scope.tenant:
         if scope.tenant not in tenants:

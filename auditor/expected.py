@@ -49,7 +49,8 @@ class Outcome:
     """All that follows from one raw record.
 
     Exactly one of these holds: `due` has one record for each entitled tenant; `withheld` says why
-    nobody gets it now; `quarantined` says why it could not be decided.
+    nobody gets it; `quarantined` says why it could not be decided. (What is held, to be decided
+    later, belongs here as a fourth: nothing is due in its turn.)
     """
 
     due: dict[str, Due] = field(default_factory=dict)

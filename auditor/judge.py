@@ -56,15 +56,20 @@ def judge(
     aside: Aside,
     share: Share = ALL,
     progress: Callable[[int], None] = lambda records: None,
+    *,
+    last: Replay | None = None,
 ) -> Judgement:
     """Compare what must stand in the topics with what does, for a share of the raw partitions.
 
-    `progress` hears of raw records that are done.
+    `progress` hears of raw records that are done. `last` is a replay of the log to its end, if
+    there is one already; it is only looked at.
     """
     findings, tally = Findings(), Tally()
-    last = Replay(contents.log)
-    last.advance(last.end, findings if share.first else Findings())
+    if last is None:
+        last = Replay(contents.log)
+        last.advance(last.end, Findings())
     if share.first:
+        last.say_stopped(findings)
         check_log(contents, last, findings)
         _check_open_transactions(contents, findings)
     tables = last.rights.tables

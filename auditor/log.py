@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from auditor.contents import Contents, Record, Topic
+from auditor.contents import Contents, Partition, Record, Topic
 from auditor.findings import FindingKind, Findings
 from auditor.rights import Rights, StoppedError
 
@@ -17,6 +17,7 @@ class Replay:
     topic: Topic
     rights: Rights = field(default_factory=Rights)
     stopped: str = ""
+    stopped_at: int = -1
     verdicts: dict[str, int] = field(default_factory=dict)
     read: int = 0
     _coming: Iterator[Record] | None = None
@@ -37,20 +38,34 @@ class Replay:
             try:
                 verdict = self.rights.feed(record.offset, record.timestamp, record.value)
             except StoppedError as error:
-                self.stopped = str(error)
-                findings.add(
-                    FindingKind.LOG_STOPPED,
-                    f"nothing may be decided from here on: {error}",
-                    topic=self.topic.name,
-                    partition=0,
-                    offset=record.offset,
-                )
+                self.stopped, self.stopped_at = str(error), record.offset
+                self.say_stopped(findings)
                 break
             name = verdict or "heartbeat"
             self.verdicts[name] = self.verdicts.get(name, 0) + 1
             self.read += 1
             self._next = next(self._coming, None)
         return not self.stopped
+
+    def say_stopped(self, findings: Findings) -> None:
+        """The finding that the rule stopped, if it did."""
+        if self.stopped:
+            findings.add(
+                FindingKind.LOG_STOPPED,
+                f"nothing may be decided from here on: {self.stopped}",
+                topic=self.topic.name,
+                partition=0,
+                offset=self.stopped_at,
+            )
+
+    def go_on(self, topic: Topic) -> None:
+        """Read on from a topic whose records begin where this has come to."""
+        self.topic, self._coming, self._next = topic, None, None
+
+    def let_go(self) -> None:
+        """Read no further, so that this can be looked at in another process."""
+        self.topic = Topic(self.topic.name, {0: Partition(end=self.end)})
+        self._coming, self._next = iter(()), None
 
 
 def check_log(contents: Contents, replay: Replay, findings: Findings) -> None:

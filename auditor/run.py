@@ -5,6 +5,7 @@ judges on one core. Each reads every tenant partition that its raw partitions le
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import pickle
@@ -18,6 +19,7 @@ from auditor.contents import ALL, Contents, Scope, Share
 from auditor.ends import take_ends
 from auditor.judge import Judgement, judge, merged
 from auditor.kafka_records import CollectError, reading
+from auditor.log import Replay
 from auditor.report import Report
 from auditor.spill import DiskSpill
 
@@ -25,6 +27,8 @@ SETTLE_S_MAX = 30.0
 # A process takes a second to begin; a core judges some 30,000 events in that time.
 OFFSETS_A_PROCESS_MIN = 100_000
 PROGRESS_EVERY_S = 0.2
+# Records come and go by the million and hold no cycles: looking for some took a third of the time.
+COLLECT_AFTER = (100_000, 50, 1_000)
 EVERYTHING = Scope()
 Progress = Callable[[int, int], None]
 
@@ -43,22 +47,26 @@ async def audit(
 
     `kafka_options` are plain aiokafka options, at least `bootstrap_servers`. Open transactions
     are waited for, at most `settle_s` seconds for each kind of topic. `processes`: as many as
-    there are cores by default, if there is enough to do. `progress` hears of raw records done,
-    and of how many offsets there are. Raises AbsentError when a topic or the tenant does not exist,
-    CollectError when reading fails.
+    there are cores by default, none of its own for little; 0 judges in this one. `progress`
+    hears of raw records done, and of how many offsets there are. Raises AbsentError when a topic
+    or the tenant does not exist, CollectError when reading fails.
     """
-    contents = await take_ends(kafka_options, prefix, app_id, scope, settle_s=settle_s)
-    raw = contents.raw.partitions.values()
-    total = sum(part.end - max(part.begin, part.start) for part in raw)
+    contents, last = await take_ends(kafka_options, prefix, app_id, scope, settle_s=settle_s)
+    total = raw_offsets(contents)
     if processes is None:
-        wanted = min(os.cpu_count() or 1, total // OFFSETS_A_PROCESS_MIN)
-        processes = max(1, wanted) if _can_travel(kafka_options) else 1
+        processes = min(os.cpu_count() or 1, total // OFFSETS_A_PROCESS_MIN)
     processes = min(processes, len(contents.raw.partitions))
-    if processes > 1:
-        return Report(await _in_processes(kafka_options, contents, processes, progress, total))
+    if processes > 0 and _can_travel(kafka_options):
+        return Report(await _in_processes(kafka_options, contents, last, processes, progress))
     done = Done([0], progress, total)
     async with reading(kafka_options, contents):
-        return Report(await asyncio.to_thread(_judged, contents, ALL, done.heard))
+        return Report(await asyncio.to_thread(_judged, contents, last, ALL, done.heard))
+
+
+def raw_offsets(contents: Contents) -> int:
+    """How many offsets of raw are to be judged; some hold no record."""
+    raw = contents.raw.partitions.values()
+    return sum(part.end - max(part.begin, part.start) for part in raw)
 
 
 @dataclass(slots=True)
@@ -75,9 +83,11 @@ class Done:
         self.progress(min(self.counts[0], self.total), self.total)
 
 
-def _judged(contents: Contents, share: Share, heard: Callable[[int], None]) -> Judgement:
+def _judged(
+    contents: Contents, last: Replay, share: Share, heard: Callable[[int], None]
+) -> Judgement:
     with DiskSpill() as aside:
-        return judge(contents, aside, share, heard)
+        return judge(contents, aside, share, heard, last=last)
 
 
 def _can_travel(kafka_options: dict[str, Any]) -> bool:
@@ -92,17 +102,20 @@ def _can_travel(kafka_options: dict[str, Any]) -> bool:
 async def _in_processes(
     kafka_options: dict[str, Any],
     contents: Contents,
+    last: Replay,
     processes: int,
     progress: Progress,
-    total: int,
 ) -> Judgement:
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", processes + 1)
+    total = raw_offsets(contents)
     stop = processes
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(processes, context, _begin, (counts,)) as pool:
         shares = [
-            loop.run_in_executor(pool, _judge_share, kafka_options, contents, Share(n, processes))
+            loop.run_in_executor(
+                pool, _judge_share, kafka_options, contents, last, Share(n, processes)
+            )
             for n in range(processes)
         ]
         try:
@@ -134,8 +147,11 @@ def _begin(counts: Any) -> None:
     _counts = counts
 
 
-def _judge_share(kafka_options: dict[str, Any], contents: Contents, share: Share) -> Judgement:
+def _judge_share(
+    kafka_options: dict[str, Any], contents: Contents, last: Replay, share: Share
+) -> Judgement:
     """In a process of its own."""
+    gc.set_threshold(*COLLECT_AFTER)
 
     def heard(records: int) -> None:
         _counts[share.number] += records
@@ -144,6 +160,6 @@ def _judge_share(kafka_options: dict[str, Any], contents: Contents, share: Share
 
     async def work() -> Judgement:
         async with reading(kafka_options, contents):
-            return await asyncio.to_thread(_judged, contents, share, heard)
+            return await asyncio.to_thread(_judged, contents, last, share, heard)
 
     return asyncio.run(work())

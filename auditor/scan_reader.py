@@ -72,13 +72,11 @@ def _frame() -> bytes:
     return b"\0" + avro_reader.frame_number(NAME).to_bytes(4, "big")
 
 
+# `odd` gathers every byte that must be a length below 64, or an index of an enum or a union:
+# written, such a number is even and below 128, so one look at the end finds any that is not.
+# A wrong one leads the walk astray before that, which does no harm.
 def _walk(value: bytes) -> Scan | None:
-    """An ordinary event; None for any other.
-
-    `odd` gathers every byte that must be a length below 64, an index of an enum or of a union:
-    written, such a number is even and below 128, so one look at the end finds any that is not.
-    A wrong one leads the walk astray before that, which does no harm.
-    """
+    """An ordinary event; None for any other."""
     try:
         odd = length = value[5]
         at = 6 + (length >> 1)

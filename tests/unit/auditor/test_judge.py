@@ -226,6 +226,11 @@ SPOILERS: dict[FindingKind, Callable[[Contents], None]] = {
 }
 
 
+def test_every_kind_of_finding_has_a_spoiler() -> None:
+    """One is shown below: no right of today's rule carries the restricted part."""
+    assert set(SPOILERS) == set(FindingKind) - {FindingKind.WRONGLY_CUT}
+
+
 def _kinds(judgement: Judgement) -> dict[FindingKind, int]:
     return dict(judgement.findings.counts)
 
@@ -406,3 +411,16 @@ def test_only_the_first_findings_are_kept_but_all_are_counted(
     for _ in range(5):
         findings.add(FindingKind.EXTRA, "x", topic="t")
     assert (len(findings.kept), findings.counts[FindingKind.EXTRA]) == (2, 5)
+
+
+def test_a_record_cut_against_a_right_to_the_restricted_part_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Were Acme's right to carry it, its three records would have to stand whole."""
+    world = clean()
+    monkeypatch.setattr("auditor.expected.gets_restricted", lambda _, tenant: tenant == "acme")
+    assert _kinds(judge(world)) == {FindingKind.WRONGLY_CUT: 3}
+    held = records(world, ACME)
+    whole = [RAW[0][0].value, RAW[1][0].value, RAW[0][2].value]
+    held[:] = [one._replace(value=value) for one, value in zip(held, whole, strict=True)]
+    assert _kinds(judge(world)) == {}
