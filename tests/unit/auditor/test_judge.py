@@ -7,7 +7,6 @@ import pytest
 from auditor.contents import Contents, Partition, Topic
 from auditor.findings import FindingKind, Findings
 from auditor.judge import Judgement
-from auditor.report import Report
 from tests.unit.auditor.world import (
     GARBAGE,
     NOW,
@@ -346,41 +345,6 @@ def test_a_ledger_that_starts_after_raw_is_a_gap() -> None:
     for name in (ACME, GLOBEX):
         del records(world, name)[0]
     assert _kinds(judge(world)) == {FindingKind.LEDGER_GAP: 1}
-
-
-def test_what_retention_took_from_the_ledger_is_not_judged_and_said() -> None:
-    """Ledger and raw start at different points; the later one counts."""
-    world = clean()
-    del records(world, "m.ledger")[0]
-    world.ledger.partitions[0].begin = 1
-    judgement = judge(world)
-    assert _kinds(judgement) == {}
-    assert judgement.tally.decided == 4
-    assert any("not judged" in note for note in judgement.notes)
-
-
-def test_what_retention_took_from_raw_is_not_judged_and_said() -> None:
-    """Deliveries outlive their raw records."""
-    world = clean()
-    del records(world, "m.raw")[0]
-    world.raw.partitions[0].begin = 1
-    judgement = judge(world)
-    assert _kinds(judgement) == {}
-    assert any("no longer recorded" in note for note in Report(judgement).notes)
-
-
-def test_what_retention_took_from_a_tenant_topic_is_excused_up_to_its_beginning() -> None:
-    """One offset is gone, so one record can be excused; a hole further on cannot."""
-    world = clean()
-    del records(world, ACME)[0]
-    world.tenants[ACME].partitions[0].begin = 1
-    judgement = judge(world)
-    assert _kinds(judgement) == {}
-    assert Report(judgement).notes == [
-        f"1 records due in {ACME} that are no longer recorded there; not judged"
-    ]
-    records(world, ACME).clear()
-    assert _kinds(judge(world)) == {FindingKind.MISSING: 2}
 
 
 def test_a_closed_tenant_whose_topic_was_removed_is_excused() -> None:
