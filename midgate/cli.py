@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "barcode": ("barcode", "Read barcodes: every valid reading, and the owner."),
     "tail": ("tail", "Show what a tenant sees."),
     "explain": ("explain", "Explain the decision about a barcode or an event."),
+    "verify": ("verify", "Recount every delivery, independently of the router."),
     "config": ("config", "Show the effective settings and where they come from."),
 }
 
