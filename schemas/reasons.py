@@ -29,6 +29,7 @@ class Reason(StrEnum):
     AGREEMENT_MID_NOT_LISTED = "agreement_mid_not_listed"
     ALLOWED = "allowed"
     LABEL_NEEDED = "label_needed"
+    LABEL_AMBIGUOUS = "label_ambiguous"
 
 
 class QuarantineReason(StrEnum):

@@ -64,6 +64,7 @@ CORE = {
         "imports",
         "instants",
         "label_facts",
+        "label_history",
         "lanes",
         "lease",
         "log_start",

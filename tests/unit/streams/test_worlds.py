@@ -93,7 +93,11 @@ def test_worlds_cover_every_reason_and_every_party_type():
     worlds = [load(path) for path in PATHS]
     reasons = {reason for one in worlds for _, _, reason in one.denied}
     reasons |= {reason for one in worlds for reason in one.withheld.values()}
-    assert reasons == {reason.value for reason in Reason} - {"allowed", "label_needed"}
+    assert reasons == {reason.value for reason in Reason} - {
+        "allowed",
+        "label_needed",
+        "label_ambiguous",
+    }
     parties = {tenant.party_type for one in worlds for tenant in one.log.rights.tenants.values()}
     assert parties == set(CARRIED)
 
@@ -106,4 +110,5 @@ def test_checks_stand_in_the_order_of_the_reasons():
         Reason.NO_GRANT,
         Reason.ALLOWED,
         Reason.LABEL_NEEDED,
+        Reason.LABEL_AMBIGUOUS,
     }
