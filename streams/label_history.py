@@ -4,6 +4,10 @@ Key: the PIC. Value: a framed `Label`. An entry never changes, and a later recor
 all entries of the one before, in the same order, and perhaps more: so an index means one label.
 Several readers of a number can therefore name a label by id and index, and any of them can see by
 the record alone what another has seen.
+
+The local store keeps a history *packed*: fields joined by one control character, labels by another,
+which is read several times faster than Avro. The rare history whose texts hold one of the two stays
+as it came.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +19,9 @@ from streams.label_facts import LabelEntry
 # A number that is used again every few months for as long as labels are kept has a dozen; a label
 # record has to fit a message.
 ENTRIES_MAX = 1_000
+
+_FIELD, _LABEL = "\x1f", "\x1e"
+_FRAME = 0
 
 
 class Label(NamedTuple):
@@ -133,3 +140,36 @@ def merged(known: Sequence[Label], added: Iterable[Label]) -> list[Label]:
     if len(history) > ENTRIES_MAX:
         raise LabelConflictError(history[-1].label_id, f"at most {ENTRIES_MAX} labels of a number")
     return history
+
+
+def pack(pic: str, labels: Sequence[Label]) -> bytes:
+    """A history for the local store."""
+    rows = [_FIELD.join(["" if part is None else str(part) for part in label]) for label in labels]
+    packed = _LABEL.join(rows)
+    separators = len(labels) * len(Label._fields) - 1
+    if sum(map(packed.count, (_FIELD, _LABEL))) != separators or packed.startswith("\0"):
+        return encode_history(pic, labels)
+    return packed.encode()
+
+
+def unpack(pic: str, packed: bytes) -> list[Label]:
+    """What was packed."""
+    if not packed or packed[0] == _FRAME:
+        return decode_history(pic, packed) if packed else []
+    return [
+        Label(one[0], one[1], one[2], one[3], int(one[4]), int(one[5]), int(one[6]),
+              int(one[7]) if one[7] else None, one[8])
+        for one in (row.split(_FIELD) for row in packed.decode().split(_LABEL))
+    ]  # fmt: skip
+
+
+def unpack_entries(pic: str, packed: bytes) -> list[LabelEntry]:
+    """What was packed, as a decision reads it."""
+    if not packed or packed[0] == _FRAME:
+        return read_entries(pic, packed) if packed else []
+    rows = packed.decode().split(_LABEL)
+    return [
+        LabelEntry(one[0], index, one[1], one[2], one[3], int(one[5]), int(one[6]),
+                   int(one[7]) if one[7] else None, one[8])
+        for index, one in enumerate(row.split(_FIELD) for row in rows)
+    ]  # fmt: skip
