@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "crid": ("crid", "The Mailer IDs of a Customer Registration ID."),
     "agreement": ("agreement", "IP agreements of service providers."),
     "grant": ("grant", "Grants: who may see the events of which Mailer ID."),
+    "labels": ("labels", "Labels: who generated the label of which number."),
     "quarantine": ("quarantine", "Events that could not be decided."),
     "ingest": ("ingest", "Bring scan files into the stream."),
     "generate": ("generate", "Write lifelike scan files."),

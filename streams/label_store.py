@@ -75,7 +75,12 @@ class LabelStores:
             folder = self._folder / (f"{name}.{copy}" if copy else name)
             database = self._open_copy(folder)
             if database is not None:
-                return LabelStore(folder, database, identity)
+                store = LabelStore(folder, database, identity)
+                if not store.is_foreign:
+                    return store
+                log.warning("label_store_of_another_topic", folder=str(folder))
+                store.discard()
+                return LabelStore(folder, _open(folder, self._cache), identity)
         raise ConfigurationError(
             f"all {COPIES_MAX} copies of {self._folder / name} are in use",
             hint="end the workers that nobody needs any more, or set another MIDGATE_DATA_DIR",
@@ -111,10 +116,9 @@ class LabelStore:
             about = json.loads(database.get(_ABOUT) or b"{}")
         except Exception as error:
             raise self._lose(error) from error
-        if about.get("identity") == identity and about.get("format") == FORMAT:
+        self.is_foreign = bool(about) and (about["identity"], about["format"]) != (identity, FORMAT)
+        if about and not self.is_foreign:
             self.position = int(about["position"])
-        elif about:
-            log.warning("label_store_of_another_topic", folder=str(folder), found=about)
 
     @property
     def is_empty(self) -> bool:

@@ -76,7 +76,9 @@ def test_a_store_of_another_topic_counts_for_nothing(stores, identity):
     store = stores.open("0", TOPIC)
     store.apply([record(PIC, "a")], 7)
     store.close()
-    assert stores.open("0", identity).is_empty
+    other = stores.open("0", identity)
+    assert other.is_empty
+    assert ids(other, PIC) == [[]]
 
 
 def filled(stores: LabelStores) -> None:
