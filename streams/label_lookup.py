@@ -1,0 +1,57 @@
+"""[core] The labels that a batch of events asks for: found all at once, each read once.
+
+Made for one batch, at one position of the labels. What is looked up ahead is chosen by the records'
+keys, which cost nothing to read: a key is the PIC, and one that begins with 92 or 93 names its
+owner. Where a producer used another key, the label is looked up when the event needs it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from schemas.piece import read_piece
+from streams.label_facts import Covering, LabelEntry, Scan, covering
+from streams.label_history import unpack_entries
+
+Find = Callable[[int, Sequence[bytes]], list[bytes | None]]
+"""Packed histories of a partition's PICs; None: no label."""
+
+_NAMES_OWNER = (b"92", b"93")
+
+
+class LabelLookup:
+    """Labels at one position. `find` answers from the local store."""
+
+    __slots__ = ("_find", "_known")
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._known: dict[tuple[int, bytes], bytes | None] = {}
+
+    def expect(self, places: Iterable[tuple[int, bytes | None]]) -> None:
+        """Look up, at once, what the records with these partitions and keys will ask for."""
+        by_partition: dict[int, set[bytes]] = {}
+        for partition, key in places:
+            if key and key[:2] not in _NAMES_OWNER:
+                by_partition.setdefault(partition, set()).add(key)
+        for partition, keys in by_partition.items():
+            pics = sorted(keys)
+            for pic, packed in zip(pics, self._find(partition, pics), strict=True):
+                self._known[partition, pic] = packed
+
+    def history(self, partition: int, pic: bytes) -> list[LabelEntry]:
+        """All labels of a number, in order."""
+        place = partition, pic
+        if place not in self._known:
+            self._known[place] = self._find(partition, [pic])[0]
+        packed = self._known[place]
+        return unpack_entries(pic.decode("ascii"), packed) if packed else []
+
+    def covering(
+        self, partition: int, pic: bytes, value: bytes, event_time_ms: int, time_basis: int
+    ) -> Covering:
+        """The label of a scan, whose well-formed record is `value`."""
+        place = partition, pic
+        if self._known.get(place, pic) is None:
+            return covering((), Scan(event_time_ms, time_basis, None, ""))
+        mailing_date, unique_tracking_id = read_piece(value)
+        scan = Scan(event_time_ms, time_basis, mailing_date, unique_tracking_id)
+        return covering(self.history(partition, pic), scan)
