@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.raw_record import RawRecord
+from streams.record_format import OutRecord
 
 HOLD_HEADER = "mg-hold"
 # What an event costs in memory beyond its bytes: tuples, keys, places in the tables.
@@ -38,7 +39,6 @@ class Held(NamedTuple):
 Place = tuple[int, int]
 Number = tuple[int, bytes]
 """A PIC in a partition."""
-OutRecord = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
 
 
 @dataclass(slots=True)
@@ -121,7 +121,9 @@ class HoldBook:
 
     def clear(self) -> None:
         """Forget everything, before it is read again."""
-        self.__init__(events_max=self._events_max, bytes_max=self._bytes_max)  # type: ignore[misc]
+        self._numbers.clear()
+        self._deadlines.clear()
+        self.events = self.bytes = 0
 
     def room(self) -> "Room":
         """How much more may be held, for one batch to use up."""
@@ -143,14 +145,15 @@ class HoldBook:
 
     def overdue(self, now_ms: int, events_max: int) -> list[Held]:
         """Events whose deadline is reached, the oldest first, at most so many."""
-        self._drop_ended()
-        found = []
-        for until_ms, (partition, offset), pic in heapq.nsmallest(events_max, self._deadlines):
+        found: list[Held] = []
+        while len(found) < events_max and (until_ms := self.next_deadline_ms()) is not None:
             if until_ms > now_ms:
                 break
-            held = self._numbers.get((partition, pic), {}).get(offset)
-            if held is not None:
-                found.append(held)
+            _, (partition, offset), pic = heapq.heappop(self._deadlines)
+            found.append(self._numbers[partition, pic][offset])
+        # They stay held until the batch that gives them up is committed.
+        for held in found:
+            heapq.heappush(self._deadlines, (held.until_ms, held.place, held.pic))
         return found
 
     def apply(self, changes: HoldChanges) -> None:

@@ -63,7 +63,8 @@ class Covering(NamedTuple):
     reason: Reason
 
 
-_NONE = Covering(None, Reason.LABEL_NEEDED)
+NO_LABEL = Covering(None, Reason.LABEL_NEEDED)
+"""What covers a scan of a number without any label."""
 _TWO = Covering(None, Reason.LABEL_AMBIGUOUS)
 
 
@@ -79,7 +80,7 @@ def covering(history: Iterable[LabelEntry], scan: Scan) -> Covering:
         label = possible[0]
         # In some zone the scan lies outside: it may be of a piece whose label is not known yet.
         if not (label.valid_from_ms <= first_ms and last_ms < label.valid_to_ms):
-            return _NONE
+            return NO_LABEL
     return _only(possible)
 
 
@@ -109,5 +110,5 @@ def _is_same_piece(label: LabelEntry, scan: Scan) -> bool:
 
 def _only(labels: list[LabelEntry]) -> Covering:
     if not labels:
-        return _NONE
+        return NO_LABEL
     return Covering(labels[0], Reason.ALLOWED) if len(labels) == 1 else _TWO

@@ -8,7 +8,7 @@ owner. Where a producer used another key, the label is looked up when the event 
 from collections.abc import Callable, Iterable, Sequence
 
 from schemas.piece import read_piece
-from streams.label_facts import Covering, LabelEntry, Scan, covering
+from streams.label_facts import NO_LABEL, Covering, LabelEntry, Scan, covering
 from streams.label_history import unpack_entries
 
 Find = Callable[[int, Sequence[bytes]], list[bytes | None]]
@@ -51,7 +51,6 @@ class LabelLookup:
         """The label of a scan, whose well-formed record is `value`."""
         place = partition, pic
         if self._known.get(place, pic) is None:
-            return covering((), Scan(event_time_ms, time_basis, None, ""))
-        mailing_date, unique_tracking_id = read_piece(value)
-        scan = Scan(event_time_ms, time_basis, mailing_date, unique_tracking_id)
+            return NO_LABEL
+        scan = Scan(event_time_ms, time_basis, *read_piece(value))
         return covering(self.history(partition, pic), scan)

@@ -25,12 +25,12 @@ from typing import NamedTuple, Self
 from aiokafka.partitioner import murmur2
 
 from connectors.labels.limits import LabelLimits
-from streams.compression import use_quick_lz4
 from streams.errors import ConfigurationError
 from streams.label_feed import MARK_HEADER, MARK_KEY, LabelFeed
 from streams.label_history import Label, encode_history, merged, unpack
 from streams.label_store import LabelStores
-from streams.record_batches import OutRecord, send_records
+from streams.record_batches import send_records
+from streams.record_format import OutRecord
 from streams.settings import KafkaSettings, LabelSettings, LayoutSettings
 from streams.transactions import TransactionalProducer
 
@@ -69,7 +69,6 @@ class LabelRegistry:
         self._producer: TransactionalProducer | None = None
         self._feed: LabelFeed | None = None
         self._partitions = 0
-        use_quick_lz4()
 
     async def __aenter__(self) -> Self:
         try:
