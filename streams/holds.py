@@ -45,8 +45,8 @@ Number = tuple[int, bytes]
 class HoldChanges:
     """What one batch does to the holds, all in its transaction.
 
-    `decided`: decided anew, whatever came out; `given_up`: at their deadline; `added`; `unheld`:
-    events that need a label and found no room, which are withheld for good.
+    `decided`: decided anew, whatever came out, in this order; `given_up`: at their deadline;
+    `added`; `unheld`: events that need a label and found no room, which are withheld for good.
     """
 
     decided: list[Held] = field(default_factory=list)
@@ -56,6 +56,16 @@ class HoldChanges:
 
     def __bool__(self) -> bool:
         return bool(self.decided or self.given_up or self.added or self.unheld)
+
+    @property
+    def ended(self) -> int:
+        """How many events wait no longer."""
+        return len(self.decided) + len(self.given_up)
+
+    def partitions(self) -> set[int]:
+        """Partitions whose held events were decided or given up, or found no room."""
+        places = [held.place for held in (*self.decided, *self.given_up)]
+        return {partition for partition, _ in (*places, *self.unheld)}
 
     def records(self) -> dict[int, list[OutRecord]]:
         """Records for the holds topic, by partition."""
@@ -214,3 +224,8 @@ class Room:
         self.events -= 1
         self.bytes -= size
         return True
+
+    def give_back(self, held: Held) -> None:
+        """The event is not held after all."""
+        self.events += 1
+        self.bytes += hold_bytes(held)

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,7 +17,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from streams import clients
-from streams.ending import say_goodbye
+from streams.ending import in_thread, say_goodbye
 from streams.errors import BrokerUnreachableError, WrongLogError
 from streams.label_store import LabelStore, LabelStores
 from streams.settings import KafkaSettings
@@ -146,7 +147,7 @@ class LabelFeed:
         moved_at = time.monotonic()
         while not is_enough():
             before = self.positions
-            await self.take(wait_ms=POLL_MS, in_thread=True)
+            await self.take(wait_ms=POLL_MS, off_loop=True)
             now = time.monotonic()
             if self.positions != before:
                 moved_at = now
@@ -156,7 +157,7 @@ class LabelFeed:
                     hint="a broker has gone, or somebody's transaction is open on it",
                 )
 
-    async def take(self, *, wait_ms: int = 0, in_thread: bool = False) -> dict[int, set[bytes]]:
+    async def take(self, *, wait_ms: int = 0, off_loop: bool = False) -> dict[int, set[bytes]]:
         """Take in what has come, one step at most; by partition the PICs that it changed.
 
         Raises what `LabelStore.apply` raises, and BrokerUnreachableError.
@@ -175,8 +176,8 @@ class LabelFeed:
             records = fetched.get(place, [])
             if records or position > store.position:
                 pairs = [(record.key, record.value) for record in records]
-                if in_thread:
-                    pics = await asyncio.to_thread(store.apply, pairs, position)
+                if off_loop:
+                    pics = await in_thread(partial(store.apply, pairs, position))
                 else:
                     pics = store.apply(pairs, position)
                 self._note_marks(place.partition, records)

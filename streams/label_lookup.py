@@ -8,13 +8,24 @@ owner. Where a producer used another key, the label is looked up when the event 
 from collections.abc import Callable, Iterable, Sequence
 
 from schemas.piece import read_piece
+from streams.holds import Number
 from streams.label_facts import NO_LABEL, Covering, LabelEntry, Scan, covering
 from streams.label_history import unpack_entries
+from streams.raw_record import RawFields
 
 Find = Callable[[int, Sequence[bytes]], list[bytes | None]]
 """Packed histories of a partition's PICs; None: no label."""
 
 _NAMES_OWNER = (b"92", b"93")
+
+
+def numbers_asked_for(records: Iterable[RawFields]) -> list[Number]:
+    """What a batch of raw records will ask for, as far as their keys say."""
+    return [
+        (record[0], record[3])
+        for record in records
+        if record[3] and record[3][:2] not in _NAMES_OWNER
+    ]
 
 
 class LabelLookup:
@@ -26,12 +37,11 @@ class LabelLookup:
         self._find = find
         self._known: dict[tuple[int, bytes], bytes | None] = {}
 
-    def expect(self, places: Iterable[tuple[int, bytes | None]]) -> None:
-        """Look up, at once, what the records with these partitions and keys will ask for."""
+    def expect(self, numbers: Iterable[Number]) -> None:
+        """Look up, at once, what will be asked for."""
         by_partition: dict[int, set[bytes]] = {}
-        for partition, key in places:
-            if key and key[:2] not in _NAMES_OWNER:
-                by_partition.setdefault(partition, set()).add(key)
+        for partition, pic in numbers:
+            by_partition.setdefault(partition, set()).add(pic)
         for partition, keys in by_partition.items():
             pics = sorted(keys)
             for pic, packed in zip(pics, self._find(partition, pics), strict=True):

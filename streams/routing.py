@@ -18,6 +18,10 @@ from schemas.codec import MalformedRecordError, UnknownFrameError
 from schemas.event_id import EVENT_ID_BYTES, event_id
 from schemas.event_reader import EventFields, walk_event
 from schemas.reasons import QuarantineReason, Reason
+from streams.holds import Held, HoldChanges, hold_bytes
+from streams.label_desk import LabelDesk
+from streams.label_facts import LabelEntry
+from streams.label_lookup import LabelLookup
 from streams.plans import Routes
 from streams.raw_record import RawFields
 from streams.record_format import (
@@ -54,6 +58,8 @@ class RoutedBatch(NamedTuple):
     `tenant` is by topic and partition, `quarantine` by partition. `next_offsets` is, for each raw
     partition, the offset to go on from. `delivered_events` went to at least one tenant,
     `delivered_copies` counts each tenant's; `withheld` and `quarantined` count events by reason.
+    `holds` is what becomes of events that wait for a label; one that begins to wait is not withheld
+    as yet.
     `bytes_out` is no less than the uncompressed bytes of all that is to be produced.
     """
 
@@ -66,12 +72,14 @@ class RoutedBatch(NamedTuple):
     withheld: Counter[str]
     quarantined: Counter[str]
     bytes_out: int
+    holds: HoldChanges
 
 
 class _Batch:
     """What is the same for all records of a batch, and what becomes of them.
 
-    `before_id` and `authz` are encoded headers.
+    `before_id` and `authz` are encoded headers; `labelled` is `before_id` of a copy with one header
+    more, the label that counted.
     """
 
     __slots__ = (
@@ -82,6 +90,8 @@ class _Batch:
         "copies",
         "copy_bytes",
         "events",
+        "holds",
+        "labelled",
         "next_offsets",
         "places",
         "quarantine",
@@ -96,6 +106,7 @@ class _Batch:
         first = (_SPEC_VERSION, _TYPE, ("ce_source", source))
         headers = b"".join([encode_header(name, value) for name, value in first])
         self.before_id = varint(_HEADERS) + headers + sized(b"ce_id")
+        self.labelled = varint(_HEADERS + 1) + headers + sized(b"ce_id")
         self.authz = encode_header("mg-authz", authz)
         self.copy_bytes = COPY_OVERHEAD_BYTES + len(source)
         self.bytes_out_max = bytes_out_max
@@ -104,24 +115,36 @@ class _Batch:
         self.next_offsets: dict[int, int] = {}
         self.withheld: Counter[str] = Counter()
         self.quarantined: Counter[str] = Counter()
+        self.holds = HoldChanges()
         self.records = self.events = self.copies = self.bytes_out = 0
 
     def takes(self, size: int) -> bool:
         """Count these bytes out, unless that would be too many and something stands before."""
-        if self.bytes_out + size > self.bytes_out_max and self.records:
+        if self.bytes_out + size > self.bytes_out_max and (self.records or self.bytes_out):
             return False
         self.bytes_out += size
         return True
 
     def deliver(
-        self, record: RawFields, value: bytes, facts: EventFields, pic: bytes, routes: Routes
+        self,
+        record: RawFields,
+        value: bytes,
+        facts: EventFields,
+        pic: bytes,
+        routes: Routes,
+        label: LabelEntry | None = None,
     ) -> bool:
         """Place a copy for each route; False, and nothing placed, where the batch is full."""
         partition, offset, timestamp, key, _, _ = record
         cut_at = facts[6]
         cut = value if len(value) == cut_at + 1 else value[:cut_at] + b"\0"
         sized_key = sized(key)
-        if not self.takes(len(routes) * (len(cut) + len(sized_key) + self.copy_bytes)):
+        before_id, behind_id = self.before_id, self.authz
+        if label is not None:
+            counted = f"{label.index}:{label.label_id}".encode()
+            before_id, behind_id = self.labelled, behind_id + encode_header("mg-label", counted)
+        size = len(cut) + len(sized_key) + self.copy_bytes + len(behind_id) - len(self.authz)
+        if not self.takes(len(routes) * size):
             return False
         ce_id = b"%d-%d" % (partition, offset)
         head = b"".join(
@@ -129,12 +152,12 @@ class _Batch:
                 sized_key,
                 varint(len(cut)),
                 cut,
-                self.before_id,
+                before_id,
                 varint(len(ce_id)),
                 ce_id,
                 _EVENT_ID_NAME,
                 event_id(pic, facts),
-                self.authz,
+                behind_id,
             )
         )
         places = self.places
@@ -146,6 +169,61 @@ class _Batch:
         self.events += 1
         self.copies += len(routes)
         return True
+
+    def by_label(
+        self,
+        record: RawFields,
+        value: bytes,
+        facts: EventFields,
+        pic: bytes,
+        context: tuple[RightsSnapshot, int, LabelDesk],
+    ) -> bool:
+        """Decide an event whose owner only a label names; False where the batch is full."""
+        snapshot, now_ms, desk = context
+        label, reason = desk.lookup.covering(record[0], pic, value, facts[2], facts[3])
+        if reason is Reason.LABEL_NEEDED:
+            return self.hold(desk.waiting(record, pic, now_ms), desk)
+        if label is None:
+            self.withheld[reason.value] += 1
+            return True
+        plan = snapshot.plan(label.mid.encode("ascii"), facts[5], now_ms)
+        if not plan.routes:
+            self.withheld[plan.reason.value] += 1
+            return True
+        return self.deliver(record, value, facts, pic, plan.routes, label)
+
+    def hold(self, held: Held, desk: LabelDesk) -> bool:
+        """Let an event wait, or, without room, withhold it; False where the batch is full."""
+        if not desk.room.takes(held):
+            self.withheld[_LABEL_NEEDED] += 1
+            self.holds.unheld.append(held.place)
+            return True
+        if not self.takes(hold_bytes(held)):
+            desk.room.give_back(held)
+            return False
+        self.holds.added.append(held)
+        return True
+
+    def decide_held(self, snapshot: RightsSnapshot, now_ms: int, desk: LabelDesk) -> bool:
+        """Decide anew what has got its label, then give up what is overdue.
+
+        False where the batch is full: then nothing else may be decided in it, as a later event of
+        the same number must not overtake.
+        """
+        for held in desk.due:
+            record = held.record
+            value = record.value or b""
+            facts = walk_event(value)
+            pic = judge_number(facts[0])[2]
+            if not self.by_label(record, value, facts, pic, (snapshot, now_ms, desk)):
+                return False
+            self.holds.decided.append(held)
+        for held in desk.overdue:
+            if not self.takes(COPY_OVERHEAD_BYTES):
+                return False
+            self.withheld[_LABEL_NEEDED] += 1
+            self.holds.given_up.append(held)
+        return desk.is_last
 
     def set_aside(self, record: RawFields, reason: str) -> bool:
         """Into quarantine: unchanged, with its headers, why, and where it came from."""
@@ -167,20 +245,37 @@ def route_batch(
     *,
     app_id: str,
     bytes_out_max: int = UNBOUNDED,
+    desk: LabelDesk | None = None,
 ) -> RoutedBatch:
     """Decide every record on one snapshot at one instant, `now_ms` (Unix ms, `decided_at`).
 
     `records` are `RawRecord`s. Stops before the record that would bring the bytes out above
     `bytes_out_max`, unless it comes first: nothing smaller than a record can be placed. The caller
     goes on from `next_offsets`.
+
+    `desk`: labels and held events, of which those that are due come first; without one no label is
+    known and nothing is held.
     """
     batch = _Batch(app_id, snapshot, bytes_out_max)
-    _route(records, snapshot, now_ms, batch)
+    if desk is None or batch.decide_held(snapshot, now_ms, desk):
+        _route(records, snapshot, now_ms, batch, desk)
     return _sum_up(batch)
 
 
+def is_covered(held: Held, lookup: LabelLookup) -> bool:
+    """Whether a held event has to be decided anew: a label covers it, or two make it ambiguous."""
+    partition, _, _, _, value, _ = held.record
+    facts = walk_event(value or b"")
+    found = lookup.covering(partition, held.pic, value or b"", facts[2], facts[3])
+    return found.reason is not Reason.LABEL_NEEDED
+
+
 def _route(
-    records: Iterable[RawFields], snapshot: RightsSnapshot, now_ms: int, batch: _Batch
+    records: Iterable[RawFields],
+    snapshot: RightsSnapshot,
+    now_ms: int,
+    batch: _Batch,
+    desk: LabelDesk | None,
 ) -> None:
     """The loop over the records; see `route_batch`."""
     # What `snapshot.plan` does first, written out: the call costs as much as the look-up.
@@ -211,7 +306,10 @@ def _route(
             elif not batch.deliver(record, value, facts, pic, routes):
                 break
         elif reason == _LABEL_NEEDED:
-            withheld[reason] += 1
+            if desk is None:
+                withheld[reason] += 1
+            elif not batch.by_label(record, value, facts, pic, (snapshot, now_ms, desk)):
+                break
         elif not batch.set_aside(record, reason):
             break
         next_offsets[record[0]] = record[1] + 1
@@ -235,6 +333,7 @@ def _sum_up(batch: _Batch) -> RoutedBatch:
         withheld=batch.withheld,
         quarantined=batch.quarantined,
         bytes_out=batch.bytes_out,
+        holds=batch.holds,
     )
 
 

@@ -3,7 +3,8 @@
 from schemas.codec import encode
 from schemas.reasons import Reason
 from streams.label_history import Label, pack
-from streams.label_lookup import LabelLookup
+from streams.label_lookup import LabelLookup, numbers_asked_for
+from streams.raw_record import RawRecord
 
 PIC, OTHER, OWNED = b"9400111206206406260787", b"9505511069605048600624", b"9205590123456700000017"
 T0 = 1_785_000_000_000
@@ -33,7 +34,9 @@ def event(pic: bytes = PIC, date: int | None = None) -> bytes:
 def test_all_that_need_a_label_are_asked_for_at_once_and_only_those():
     store = Store()
     lookup = LabelLookup(store.find)
-    lookup.expect([(0, PIC), (1, OTHER), (0, OWNED), (0, None), (0, PIC), (0, OTHER)])
+    places = [(0, PIC), (1, OTHER), (0, OWNED), (0, None), (0, PIC), (0, OTHER)]
+    records = [RawRecord(partition, 1, 2, key, b"") for partition, key in places]
+    lookup.expect(numbers_asked_for(records))
     assert store.asked == [(0, [PIC, OTHER]), (1, [OTHER])]
     assert lookup.covering(0, PIC, event(), T0, 1).label.label_id == "l1"
     assert lookup.covering(0, PIC, event(), T0 - 1, 1).reason is Reason.LABEL_NEEDED
