@@ -216,6 +216,7 @@ class Lane:
         points = await self._deliverer.start()
         offsets = {partition: point.offset for partition, point in points.items()}
         await self._labels.start(points, self._deliverer.nonce)
+        self.report.held(self._labels.events)
         self._fetch.seek(offsets)
         self.report.started(offsets, self._follower.version)
 
