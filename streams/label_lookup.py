@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from schemas.piece import read_piece
 from streams.holds import Number
-from streams.label_facts import NO_LABEL, Covering, LabelEntry, Scan, covering
+from streams.label_facts import NO_LABEL, Covering, Scan, covering, covering_one
 from streams.label_history import unpack_entries
 from streams.raw_record import RawFields
 
@@ -47,20 +47,20 @@ class LabelLookup:
             for pic, packed in zip(pics, self._find(partition, pics), strict=True):
                 self._known[partition, pic] = packed
 
-    def history(self, partition: int, pic: bytes) -> list[LabelEntry]:
-        """All labels of a number, in order."""
-        place = partition, pic
-        if place not in self._known:
-            self._known[place] = self._find(partition, [pic])[0]
-        packed = self._known[place]
-        return unpack_entries(pic.decode("ascii"), packed) if packed else []
-
     def covering(
         self, partition: int, pic: bytes, value: bytes, event_time_ms: int, time_basis: int
     ) -> Covering:
         """The label of a scan, whose well-formed record is `value`."""
         place = partition, pic
-        if self._known.get(place, pic) is None:
+        known = self._known
+        if place not in known:
+            known[place] = self._find(partition, [pic])[0]
+        packed = known[place]
+        if packed is None:
             return NO_LABEL
-        scan = Scan(event_time_ms, time_basis, *read_piece(value))
-        return covering(self.history(partition, pic), scan)
+        history = unpack_entries(pic, packed)
+        mailing_date, unique_tracking_id = read_piece(value)
+        if len(history) == 1 and mailing_date is None and not unique_tracking_id:
+            return covering_one(history[0], event_time_ms, time_basis)
+        scan = Scan(event_time_ms, time_basis, mailing_date, unique_tracking_id)
+        return covering(history, scan)

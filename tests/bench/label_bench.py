@@ -104,7 +104,7 @@ def look_up(folder: Path, count: int) -> None:
     packed = pack("1", [a_label(1)])
     began = time.perf_counter()
     for _ in range(LOOK_UPS):
-        unpack_entries("1", packed)
+        unpack_entries(b"1", packed)
     print(f"unpacked: {LOOK_UPS / (time.perf_counter() - began):,.0f}/s")
     print(f"memory with {count:,} labels: {resident_mb() - before:.0f} MB beyond Python")
 

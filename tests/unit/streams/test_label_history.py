@@ -106,4 +106,4 @@ texts = st.text(alphabet="ab\x00\x1e\x1f ", max_size=3)
 def test_what_is_packed_is_what_was_written(history):
     value, packed = encode_history(PIC, history), pack(PIC, history)
     assert unpack(PIC, packed) == decode_history(PIC, value) == history
-    assert unpack_entries(PIC, packed) == read_entries(PIC, value)
+    assert unpack_entries(PIC.encode(), packed) == read_entries(PIC, value)
