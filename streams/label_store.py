@@ -29,7 +29,7 @@ from rocksdict import (
 )
 
 from schemas.codec import MalformedRecordError, UnknownFrameError
-from streams.errors import ConfigurationError, MidgateError, UpgradeNeededError
+from streams.errors import ConfigurationError, MidgateError, SchemaError
 from streams.label_history import decode_history, pack
 
 log = structlog.get_logger(__name__)
@@ -142,7 +142,7 @@ class LabelStore:
         """Take in key and value of the topic's next records, up to `position`, atomically.
 
         Answers the PICs whose history changed. A record that is no label of its key has no effect;
-        one of an unknown version raises UpgradeNeededError. Raises LabelStoreError.
+        one of an unknown version raises SchemaError. Raises LabelStoreError.
         """
         batch = WriteBatch(raw_mode=True)
         changed: set[bytes] = set()
@@ -202,7 +202,7 @@ def _packed(key: bytes, value: bytes | None) -> bytes | None:
         pic = key.decode("ascii")
         labels = decode_history(pic, value)
     except UnknownFrameError as error:
-        raise UpgradeNeededError(
+        raise SchemaError(
             f"a label of {key.decode('ascii', 'replace')} has a format of a newer version: {error}",
             hint="upgrade this worker",
         ) from error

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.delivery import DeposedError, MissingOffsetError
-from streams.errors import ChangeVoidError, NotAuthorizedError, WrongLogError
+from streams.errors import (
+    ChangeVoidError,
+    ConfigurationError,
+    NotAuthorizedError,
+    SchemaError,
+    WrongLogError,
+)
 from streams.health import LaneHealth
+from streams.holds_topic import HoldsUnreadableError
 from streams.logs import get_logger
 from streams.metrics import LaneState, Metrics, Outcome
 from streams.raw_record import RawRecord
@@ -23,6 +30,9 @@ _NEEDS_MENDING = (
     OffsetOutOfRangeError,
     NotAuthorizedError,
     WrongLogError,
+    SchemaError,
+    ConfigurationError,
+    HoldsUnreadableError,
 )
 
 

@@ -211,19 +211,42 @@ class _Batch:
         the same number must not overtake.
         """
         for held in desk.due:
-            record = held.record
-            value = record.value or b""
-            facts = walk_event(value)
-            pic = judge_number(facts[0])[2]
-            if not self.by_label(record, value, facts, pic, (snapshot, now_ms, desk)):
+            if not self.decide_anew(held, snapshot, now_ms, desk):
                 return False
             self.holds.decided.append(held)
         for held in desk.overdue:
             if not self.takes(COPY_OVERHEAD_BYTES):
                 return False
-            self.withheld[_LABEL_NEEDED] += 1
+            if not held.awaits:
+                self.withheld[_LABEL_NEEDED] += 1
             self.holds.given_up.append(held)
         return desk.is_last
+
+    def decide_anew(
+        self, held: Held, snapshot: RightsSnapshot, now_ms: int, desk: LabelDesk
+    ) -> bool:
+        """Decide one event that is due, for the tenants that wait; False where the batch is full.
+
+        The null that ends the hold is not counted in the bytes out: it is small, and their number
+        is bounded (`HeldEvents`).
+        """
+        record = held.record
+        value = record.value or b""
+        facts = walk_event(value)
+        _, mid, pic, _ = judge_number(facts[0])
+        label, reason = desk.lookup.covering(record[0], pic, value, facts[2], facts[3])
+        routes: Routes = ()
+        if label is not None:
+            plan = snapshot.plan(mid or label.mid.encode("ascii"), facts[5], now_ms)
+            routes, reason = plan.routes, plan.reason
+        if held.awaits:
+            # The others have had it, or had no right to it when it came.
+            routes = tuple([route for route in routes if route.tenant_id in held.awaits])
+        if routes:
+            return self.deliver(record, value, facts, pic, routes, label)
+        if not held.awaits:
+            self.withheld[reason.value] += 1
+        return True
 
     def set_aside(self, record: RawFields, reason: str) -> bool:
         """Into quarantine: unchanged, with its headers, why, and where it came from."""

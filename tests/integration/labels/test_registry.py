@@ -1,5 +1,6 @@
 """Labels are added to histories by one writer at a time, and read into local stores."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from streams.errors import ConfigurationError, WrongLogError
 from streams.label_feed import LabelFeed
 from streams.label_history import Label, LabelConflictError, decode_history, encode_history, unpack
 from streams.label_store import LabelStores
+from streams.record_batches import send_records
 from streams.settings import KafkaSettings, LabelSettings
 from streams.topics import TopicNames
 from streams.topics_admin import apply_topics
@@ -116,14 +118,11 @@ async def test_what_a_dead_writer_left_open_does_not_count(
         await registry.register({PICS[0]: [a_label("a")]})
         producer = registry._producer
         await producer.begin()
-        batch = producer.create_batch()
         value = encode_history(PICS[0], [a_label("lost")])
-        batch.append(timestamp=1, key=PICS[0].encode(), value=value, headers=[])
-        await (
-            await producer.send_batch(
-                batch, midgate_topics.labels, partition_of(PICS[0].encode(), 4)
-            )
-        )
+        place = partition_of(PICS[0].encode(), 4)
+        lost = [(PICS[0].encode(), value, 1, [])]
+        await send_records(producer, midgate_topics.labels, place, lost)
+        await asyncio.gather(*producer._futures)
         async with LabelRegistry(kafka_settings, layout_settings, LabelSettings()) as second:
             assert [one.label_id for one in second.histories(PICS[:1])[PICS[0]]] == ["a"]
 
@@ -168,6 +167,30 @@ async def test_a_topic_made_anew_empties_the_store_and_stops_who_decided_with_th
         assert known(new, PICS[0]) == []
         with pytest.raises(WrongLogError, match="labels are gone"):
             await new.catch_up(decided_on)
+    finally:
+        await new.close()
+
+
+async def test_a_store_ahead_of_the_topic_is_rebuilt(
+    registry, kafka_settings, midgate_topics, tmp_path
+):
+    """As after a topic that lost its end: what the store holds beyond never was, or is gone."""
+    async with registry:
+        await registry.register({pic: [a_label("a")] for pic in PICS})
+    old = a_feed(kafka_settings, midgate_topics, tmp_path)
+    await old.open()
+    await old.catch_up({})
+    partition = partition_of(PICS[0].encode(), 4)
+    ahead = encode_history(PICS[0], [a_label("never")])
+    old._open[partition].apply([(PICS[0].encode(), ahead)], old.positions[partition] + 1)
+    assert known(old, PICS[0]) == ["never"]
+    await old.close()
+    new = a_feed(kafka_settings, midgate_topics, tmp_path)
+    await new.open()
+    try:
+        assert known(new, PICS[0]) == []
+        await new.catch_up({})
+        assert known(new, PICS[0]) == ["a"]
     finally:
         await new.close()
 

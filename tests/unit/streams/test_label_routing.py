@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from schemas.codec import encode
 from streams.held_events import HeldEvents
-from streams.holds import HoldChanges, hold_key, hold_record, read_hold
+from streams.holds import Held, HoldChanges, hold_key, hold_record, read_hold
 from streams.label_history import Label, pack
 from streams.label_lookup import LabelLookup
 from streams.raw_record import RawRecord
@@ -231,6 +231,25 @@ def test_a_start_compares_everything_with_the_labels_whatever_came_first():
     assert ids(lane.batch([])) == ["0-0"]
 
 
+def test_only_the_tenants_that_wait_get_what_was_delivered_to_others():
+    """An event of a number that names its owner: who waits for the label alone gets it late."""
+    lane = Lane()
+    numbers = [raw(n, OWNED) for n in range(3)]
+    waiting = [("acme",), ("globex",), ()]
+    held = [
+        Held(OWNED.encode(), record, NOW + HOLD_MS, awaits)
+        for record, awaits in zip(numbers, waiting, strict=True)
+    ]
+    lane.held.start(held, lane.find)
+    lane.register(OWNED, a_label("l1", OTHER_MID))
+    routed = lane.batch([])
+    assert (ids(routed), ids(routed, "globex")) == (["0-0", "0-2"], [])
+    assert places(routed.holds, "decided") == [0, 1, 2]
+    assert routed.withheld == {}
+    lane.held.start(held[:2], lambda partition, pics: [None] * len(pics))
+    assert lane.batch([], NOW + HOLD_MS).withheld == {}
+
+
 class RandomLane(RuleBasedStateMachine):
     """One partition over time; see the module's first lines."""
 
@@ -319,8 +338,6 @@ class RandomLane(RuleBasedStateMachine):
 
 
 def read_back(record: RawRecord):
-    from streams.holds import Held
-
     held = Held(record.key, record, 0)
     return read_hold(0, *hold_record(held))
 

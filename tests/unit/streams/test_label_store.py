@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.errors import ConfigurationError, UpgradeNeededError
+from streams.errors import ConfigurationError, SchemaError
 from streams.label_history import Label, encode_history, unpack
 from streams.label_store import COPIES_MAX, LabelStore, LabelStoreError, LabelStores
 
@@ -65,7 +65,7 @@ def test_what_is_no_label_of_its_key_has_no_effect(stores):
 
 def test_a_label_of_a_newer_version_is_not_passed_over(stores):
     store = stores.open("0", TOPIC)
-    with pytest.raises(UpgradeNeededError, match=PIC.decode()):
+    with pytest.raises(SchemaError, match=PIC.decode()):
         store.apply([(PIC, b"\0\0\0\x27\x0f...")], 3)
     assert store.is_empty
     store.close()
