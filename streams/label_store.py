@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 FORMAT = 1
 # Shared by all stores of a process: data blocks, and indices and filters (about 2 bytes a label).
-CACHE_BYTES = 64 * 1024 * 1024
+CACHE_BYTES = 128 * 1024 * 1024
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 BLOOM_BITS = 10
 OPEN_FILES_MAX = 128
@@ -144,19 +144,26 @@ class LabelStore:
         Answers the PICs whose history changed. A record that is no label of its key has no effect;
         one of an unknown version raises SchemaError. Raises LabelStoreError.
         """
-        batch = WriteBatch(raw_mode=True)
-        changed: set[bytes] = set()
+        rows: list[tuple[bytes, bytes | None]] = []
         for key, value in records:
-            if not key or not key.isalnum():
-                continue
-            packed = _packed(key, value)
+            if key and key.isalnum():
+                packed = _packed(key, value)
+                if packed != b"":
+                    rows.append((key, packed))
+        self.put(rows, position)
+        return {key for key, _ in rows}
+
+    def put(self, rows: Iterable[tuple[bytes, bytes | None]], position: int) -> None:
+        """Write packed histories by PIC (None: there is none), and the position, atomically.
+
+        Raises LabelStoreError.
+        """
+        batch = WriteBatch(raw_mode=True)
+        for pic, packed in rows:
             if packed is None:
-                batch.delete(key)
-            elif packed:
-                batch.put(key, packed)
+                batch.delete(pic)
             else:
-                continue
-            changed.add(key)
+                batch.put(pic, packed)
         about = {"identity": self._identity, "format": FORMAT, "position": position}
         batch.put(_ABOUT, json.dumps(about).encode())
         try:
@@ -164,7 +171,6 @@ class LabelStore:
         except Exception as error:
             raise self._lose(error) from error
         self.position = position
-        return changed
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
         """Every PIC and its packed history, in order of PIC."""

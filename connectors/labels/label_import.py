@@ -14,7 +14,7 @@ from connectors.labels.limits import LabelLimits
 from connectors.labels.registry import LabelRegistry
 from streams.grant_csv import RowError
 from streams.label_csv import LabelRow, read_labels
-from streams.label_history import Label, LabelConflictError, encode_history, merged, unpack
+from streams.label_history import Label, LabelConflictError, merged, pack, unpack
 from streams.label_store import LabelStore, LabelStores
 
 Progress = Callable[[int, int], None]
@@ -79,8 +79,8 @@ class LabelImport:
                 new += 1
                 known[pic] = changed[pic] = history
         self._pics += len(changed)
-        self._staged.apply(
-            [(pic.encode("ascii"), encode_history(pic, all_)) for pic, all_ in changed.items()],
+        self._staged.put(
+            [(pic.encode("ascii"), pack(pic, history)) for pic, history in changed.items()],
             self._pics,
         )
         return new

@@ -56,9 +56,6 @@ def opened(folder: Path) -> list[LabelStore]:
 
 def fill(folder: Path, count: int) -> None:
     """As a lane fills it, but for the record's own decoding."""
-    import streams.label_store as module
-
-    module._packed = lambda key, value: value  # type: ignore[assignment]
     before = resident_mb()
     stores = opened(folder)
     began = time.perf_counter()
@@ -66,7 +63,7 @@ def fill(folder: Path, count: int) -> None:
     for start in range(0, count, 8_000):
         rows = [(pic(n), pack(pic(n).decode(), [a_label(n)])) for n in range(start, start + 8_000)]
         for number, store in enumerate(stores):
-            store.apply(rows[number::PARTITIONS], start)
+            store.put(rows[number::PARTITIONS], start)
         if start % 200_000 == 0:
             peak = max(peak, resident_mb())
     seconds = time.perf_counter() - began

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import streams.label_store as label_store
 from streams.held_events import HeldEvents
 from streams.label_history import pack
 from streams.label_lookup import LabelLookup, numbers_asked_for
@@ -25,7 +24,7 @@ from streams.routing import route_batch
 from tests.bench.encoder import encode
 from tests.bench.label_bench import a_label, pic
 from tests.bench.routing_bench import APP_ID, NOW_MS, raw_records, rights_of
-from tests.bench.workload import Workload
+from tests.bench.workload import Workload, check_digit
 
 PARTITIONS = 4
 BATCH = 20_000
@@ -52,14 +51,12 @@ def with_labels(
         rows[record.partition].append((barcode, pack(barcode.decode(), [label])))
         changed.append(record._replace(key=barcode, value=encode(position, barcode)))
     for store, labels in zip(stores, rows, strict=True):
-        store.apply(labels, 1)
+        store.put(labels, 1)
     return changed
 
 
 def online(number: int) -> bytes:
     """A valid number of AI 94, spread over the key space as real ones are."""
-    from tests.bench.workload import check_digit
-
     body = b"94001%016d" % (number * 7_919_317 % 10**16)
     return body + check_digit(body)
 
@@ -95,14 +92,13 @@ def main() -> None:
     workload = Workload(events=args.events)
     rights = rights_of(workload)
     owned = raw_records(workload)
-    label_store._packed = lambda key, value: value  # filled with packed labels, as they are kept
     with tempfile.TemporaryDirectory() as folder:
         opened = LabelStores(Path(folder))
         stores = [opened.open(str(number), "bench") for number in range(PARTITIONS)]
         for start in range(0, args.labels, 8_000):
             rows = [(pic(n), pack("", [a_label(n)])) for n in range(start, start + 8_000)]
             for number, store in enumerate(stores):
-                store.apply(rows[number::PARTITIONS], 0)
+                store.put(rows[number::PARTITIONS], 0)
         fifth = with_labels(workload, owned, stores)
 
         def find(partition: int, pics: Sequence[bytes]) -> list[bytes | None]:
