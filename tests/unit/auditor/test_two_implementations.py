@@ -13,21 +13,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor.entitlement import Candidates, entitled, judge_grant
+from auditor.entitlement import Candidates, Label, Scan, entitled, judge_grant
 from auditor.rights import Rights as AuditorRights
 from auditor.rights import StoppedError
 from auditor.structure import subject_of
+from streams.decision import Event
 from streams.errors import LogError
+from streams.label_facts import LabelEntry
 from streams.rights import Rights
-from tests.unit.auditor.drawn import TEXT, mutated
+from tests.unit.auditor.drawn import mutated
+from tests.unit.auditor.drawn_changes import (
+    AFTERWARDS,
+    BODIES,
+    CHANNELS,
+    IMPORTS,
+    KINDS_DRAWN,
+    MIDS,
+    PARTY_OF,
+    SCANS,
+    TIMES,
+    fitting_grants,
+)
 from tests.unit.auditor.world import (
     LAYOUT,
     LOG_ID,
     agreement,
     change,
     change_id,
-    deliverer,
-    grant,
     tenant,
 )
 
@@ -35,115 +47,6 @@ from tests.unit.auditor.world import (
 PATIENT = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-DIGITS = st.text("0123456789", max_size=44)
-CHANNELS = ("UNKNOWN", "API", "WEBHOOK", "SEE")
-BASES = ("UNKNOWN", "UTC", "LOCAL", "AMBIGUOUS")
-
-
-MIDS = ("901234567", "912345678", "123456", "812345678")
-TIMES = (0, 500, 1000, 2000, 3000)
-INSTANTS = st.sampled_from(TIMES)
-MAYBE_INSTANT = st.none() | INSTANTS
-PARTIES = st.sampled_from(
-    ["SHIPPER", "PLATFORM", "CONSOLIDATOR", "AUDITOR", "SERVICE_PROVIDER", "SHIPPER"]
-)
-TENANTS = st.sampled_from(["a", "b", "c", "a--b"])
-GRANTS = st.sampled_from(["g1", "g2", "g10", "g 1"])
-AGREEMENTS = st.sampled_from(["x", "y", ""])
-CRIDS = st.sampled_from(["C1", "C2", "C-2"])
-STATUS = st.sampled_from(["ACTIVE", "ACTIVE", "ACTIVE", "PENDING"])
-BASIS = st.sampled_from(["OWNER", "MERCHANT_TOKEN", "MID_AUTHORIZATION", "IP_AGREEMENT"])
-SOME_MIDS = st.lists(st.sampled_from(MIDS[:3]), max_size=3)
-SOME_CHANNELS = st.lists(st.sampled_from(CHANNELS[1:]), min_size=1, max_size=3)
-
-
-@st.composite
-def layouts(draw: st.DrawFn) -> dict[str, Any]:
-    lanes, partitions = draw(st.sampled_from([(1, 2), (2, 2), (2, 4), (3, 4), (0, 4)]))
-    return {"app_id": draw(st.sampled_from(["app", "other"])), "lanes": lanes,
-            "partitions": partitions}  # fmt: skip
-
-
-@st.composite
-def tenants(draw: st.DrawFn) -> dict[str, Any]:
-    tenant_id = draw(TENANTS)
-    topic = draw(st.sampled_from([tenant_id, tenant_id, tenant_id, "a"]))
-    return {
-        "tenant_id": tenant_id, "name": "n", "party_type": draw(PARTIES), "crid": "",
-        "topic": f"m.tenant.{topic}", "partitions": draw(st.sampled_from([1, 1, 2, 3, 0])),
-    }  # fmt: skip
-
-
-@st.composite
-def agreements(draw: st.DrawFn) -> dict[str, Any]:
-    return agreement(
-        draw(AGREEMENTS),
-        draw(TENANTS),
-        mids=draw(SOME_MIDS),
-        status=draw(STATUS),
-        effective_from=draw(INSTANTS),
-        effective_to=draw(MAYBE_INSTANT),
-    )
-
-
-@st.composite
-def grants(draw: st.DrawFn) -> dict[str, Any]:
-    """Grants, mostly of a valid form."""
-    scope, basis = draw(st.sampled_from(["MID", "MID", "CRID"])), draw(BASIS)
-    fields = {
-        "mid": draw(st.sampled_from(MIDS)) if scope == "MID" else "",
-        "crid": draw(CRIDS) if scope == "CRID" else "",
-        "agreement_id": draw(AGREEMENTS) if basis == "IP_AGREEMENT" else "",
-        "effective_from": draw(INSTANTS),
-        "effective_to": draw(MAYBE_INSTANT),
-        "data_from": draw(st.sampled_from([None, None, None, 5])),
-        "data_to": draw(st.sampled_from([None, None, None, 4, 6])),
-    }
-    if draw(st.integers(0, 15)) == 0:
-        fields[draw(st.sampled_from(["mid", "crid", "agreement_id"]))] = "C1"
-    return grant(
-        draw(GRANTS),
-        draw(TENANTS),
-        scope=scope,
-        basis=basis,
-        status=draw(STATUS),
-        channels=draw(SOME_CHANNELS | st.just([])),
-        **fields,
-    )
-
-
-def _one(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return values.map(lambda value: {name: value})
-
-
-BODIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-    "LAYOUT": layouts(),
-    "TENANT": tenants(),
-    "TENANT_END": _one("tenant_id", TENANTS),
-    "TERMS": st.fixed_dictionaries(
-        {"tenant_id": TENANTS, "terms_version": TEXT, "accepted": st.booleans()}
-    ),
-    "CRID": st.fixed_dictionaries({"crid": CRIDS, "mids": SOME_MIDS}),
-    "AGREEMENT": agreements(),
-    "AGREEMENT_SUSPEND": _one("agreement_id", AGREEMENTS),
-    "AGREEMENT_RESUME": _one("agreement_id", AGREEMENTS),
-    "GRANT": grants(),
-    "GRANT_END": _one("grant_id", GRANTS),
-    "HEARTBEAT": _one("nonce", TEXT),
-    "LOG_START": _one("log_id", TEXT),
-    "DELIVERER": st.builds(
-        lambda lanes, nonce: {**deliverer(0, nonce), "lanes": lanes},
-        st.sampled_from([1, 2]),
-        st.sampled_from(["n1", "n2"]),
-    ),
-}
-# Grants make the most of it; what spoils a log for good is rare.
-KINDS_DRAWN = (
-    ["GRANT"] * 8 + ["TENANT"] * 3 + ["AGREEMENT"] * 3 + ["CRID"] * 2 + ["TERMS"] * 2
-    + ["AGREEMENT_SUSPEND", "AGREEMENT_RESUME", "GRANT_END", "TENANT_END", "HEARTBEAT"]
-    + ["LAYOUT", "DELIVERER", "LOG_START", "IMPORT_CLOSE"]
-)  # fmt: skip
-IMPORTS = (b"1" * 16, b"2" * 16)
 
 
 class Both:
@@ -181,21 +84,28 @@ class Both:
         candidates = Candidates()
         candidates.refresh(self.auditor.tables)
         snapshot = self.follower.snapshot(0.0)
-        for mid, channel, now in product(MIDS, CHANNELS[1:], TIMES):
-            mine = entitled(candidates, mid, channel, now)
+        for mid, channel, now, asked in product(MIDS, CHANNELS[1:], TIMES, SCANS):
+            time, basis, made = asked
+            scan = Scan(time, basis == 1, Label(mid, *made) if made else None)
+            label = LabelEntry("L", 0, mid, *made, 0, 9, None, "") if made else None
+            mine = entitled(candidates, mid, channel, now, scan)
             index = CHANNELS.index(channel)
             plan = snapshot.plan(mid.encode(), index, now)
-            theirs = {route.tenant_id: route.grant_id for route in plan.routes}
-            assert theirs == mine.allowed, (mid, channel, now)
+            assert not (plan.per_event and mine.any_scan)
+            routes, reason, _ = plan.for_event(time, basis, label)
+            where = (mid, channel, now, asked)
+            assert {route.tenant_id: route.grant_id for route in routes} == mine.allowed, where
+            assert {route.tenant_id: route.right.billing for route in routes} == mine.billing
+            uncut = {route.tenant_id for route in routes if route.right.restricted}
+            assert uncut == mine.uncut, where
             if not mine.allowed:
-                assert plan.reason is mine.reason, (mid, channel, now)
-            judged = {
-                one.grant.grant_id: one.reason for one in snapshot.explain(mid.encode(), index, now)
-            }
+                assert reason is mine.reason, where
+            event = Event(mid, index, time, basis, label)
+            judged = {one.grant.grant_id: one[1:] for one in snapshot.explain(event, now)}
             assert judged == {
-                body["grant_id"]: judge_grant(self.auditor.tables, body, mid, channel, now)
+                body["grant_id"]: judge_grant(candidates, body, mid, channel, now, scan)
                 for body in candidates.of(mid)
-            }
+            }, where
 
 
 def _close(both: Both, draw: Callable[..., Any]) -> tuple[bytes, str, dict[str, Any]]:
@@ -261,40 +171,6 @@ def histories(draw: st.DrawFn) -> Both:
     return both
 
 
-PARTY_OF = {"a": "SHIPPER", "b": "PLATFORM", "c": "AUDITOR"}
-BASES_OF = {
-    "a": ["OWNER"] * 5 + ["IP_AGREEMENT"],
-    "b": ["MID_AUTHORIZATION"] * 4 + ["MERCHANT_TOKEN", "OWNER"],
-    "c": ["IP_AGREEMENT"] * 5 + ["OWNER"],
-}
-
-
-@st.composite
-def fitting_grants(draw: st.DrawFn) -> dict[str, Any]:
-    """Grants that are accepted, mostly of a basis that carries something."""
-    tenant_id = draw(st.sampled_from("abc"))
-    scope, basis = (
-        draw(st.sampled_from(["MID", "CRID"])),
-        draw(st.sampled_from(BASES_OF[tenant_id])),
-    )
-    start = draw(st.sampled_from([0, 0, 0, 500, 2000]))
-    ip_agreement = {"a": "z", "b": "", "c": draw(st.sampled_from("xy"))}
-    return grant(
-        f"g{draw(st.integers(0, 30))}",
-        tenant_id,
-        scope=scope,
-        basis=basis,
-        mid=draw(st.sampled_from(MIDS[:2])) if scope == "MID" else "",
-        crid=draw(st.sampled_from(["C1", "C2"])) if scope == "CRID" else "",
-        agreement_id=ip_agreement[tenant_id] if basis == "IP_AGREEMENT" else "",
-        status=draw(st.sampled_from(["ACTIVE"] * 9 + ["PENDING"])),
-        channels=draw(st.lists(st.sampled_from(CHANNELS[1:]), min_size=1, unique=True)),
-        effective_from=start,
-        effective_to=draw(st.sampled_from([None, None, start + 500, start + 1500])),
-        data_from=draw(st.sampled_from([None] * 9 + [1])),
-    )
-
-
 @st.composite
 def rich_histories(draw: st.DrawFn) -> Both:
     """A log in which most records are accepted, so that much is allowed and all reasons occur."""
@@ -323,25 +199,13 @@ def rich_histories(draw: st.DrawFn) -> Both:
             "status": draw(st.sampled_from(["ACTIVE"] * 5 + ["PENDING"])),
         }
         add("AGREEMENT", agreement(agreement_id, tenant_id, **fields))
+    for token in ("T1", "T2"):
+        add("MERCHANT_TOKEN", {"merchant_token_id": token, "tenant_id": "b", "merchant": ""})
     for body in draw(st.lists(fitting_grants(), min_size=1, max_size=15)):
         add("GRANT", body)
-    for kind in draw(st.lists(st.sampled_from(sorted(AFTERWARDS)), max_size=4)):
+    for kind in draw(st.lists(st.sampled_from(sorted(AFTERWARDS)), max_size=6)):
         add(kind, draw(AFTERWARDS[kind]))
     return both
-
-
-AFTERWARDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-    "GRANT_END": st.integers(0, 30).map(lambda number: {"grant_id": f"g{number}"}),
-    "AGREEMENT_SUSPEND": _one("agreement_id", st.sampled_from("xyz")),
-    "AGREEMENT_RESUME": _one("agreement_id", st.sampled_from("xyz")),
-    "TENANT_END": _one("tenant_id", st.sampled_from("abc")),
-    "CRID": st.fixed_dictionaries(
-        {"crid": st.sampled_from(["C1", "C2"]), "mids": st.sampled_from([[], [MIDS[0]]])}
-    ),
-    "TERMS": st.fixed_dictionaries(
-        {"tenant_id": st.just("a"), "terms_version": st.just("2"), "accepted": st.booleans()}
-    ),
-}
 
 
 @PATIENT
