@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from streams.holds import Held, HoldBook, HoldChanges, Number, Place
 from streams.label_desk import LabelDesk
 from streams.label_lookup import Find, LabelLookup
-from streams.routing import is_covered
+from streams.label_routing import is_covered
 
 # Events decided anew or given up in one transaction: each is a tombstone, and a number in a ledger
 # entry, which has to fit a message.

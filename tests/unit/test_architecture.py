@@ -60,6 +60,7 @@ CORE = {
     "streams": [
         "acceptance",
         "acknowledgement",
+        "batch_output",
         "batch_size",
         "change_ids",
         "change_reader",
@@ -78,6 +79,7 @@ CORE = {
         "label_facts",
         "label_history",
         "label_lookup",
+        "label_routing",
         "lanes",
         "lease",
         "log_start",
