@@ -46,7 +46,7 @@ class RoutedBatch(NamedTuple):
     `delivered_copies` counts each tenant's; `withheld` and `quarantined` count events by reason.
     `holds` is what becomes of events that wait for a label; one that begins to wait is not withheld
     as yet.
-    `bytes_out` is no less than the uncompressed bytes of all that is to be produced.
+    `bytes_out` is no less than the uncompressed bytes of all records that are to be produced.
     """
 
     tenant: dict[tuple[str, int], PartitionRecords]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.raw_record import RawRecord
-from streams.record_format import OutRecord
+from streams.record_format import Header, OutRecord
 
 HOLD_HEADER = "mg-hold"
 # What an event costs in memory beyond its bytes: tuples, keys, places in the tables.
@@ -103,13 +103,13 @@ def read_hold(
     key: bytes,
     value: bytes | None,
     timestamp: int,
-    headers: Sequence[tuple[str, bytes]],
+    headers: Sequence[Header],
 ) -> Held:
     """What `hold_record` wrote. ValueError for anything else: nothing else may stand there."""
     pic = key.rpartition(b"/")[0]
     if not headers or headers[-1][0] != HOLD_HEADER:
         raise ValueError("no hold: the header mg-hold is missing")
-    offset, until_ms, hidden, *awaits = headers[-1][1].decode("ascii").split("/")
+    offset, until_ms, hidden, *awaits = (headers[-1][1] or b"").decode("ascii").split("/")
     raw_key = None if hidden == "-" else bytes.fromhex(hidden)
     raw = RawRecord(partition, int(offset), timestamp, raw_key, value, tuple(headers[:-1]))
     held = Held(pic, raw, int(until_ms), tuple(name for name in awaits if name))

@@ -138,7 +138,7 @@ QUARANTINED = [
 
 @pytest.mark.parametrize(("value", "reason"), QUARANTINED)
 def test_what_cannot_be_decided_goes_to_quarantine_unchanged(value, reason):
-    raw = Raw(value, partition=2, offset=9, headers=(("x", b"1"),))
+    raw = Raw(value, partition=2, offset=9, headers=(("x", b"1"), ("", None)))
     routed = route(raw)
     assert routed.quarantine == {
         2: [
@@ -146,7 +146,12 @@ def test_what_cannot_be_decided_goes_to_quarantine_unchanged(value, reason):
                 b"key",
                 value,
                 77,
-                [("x", b"1"), ("mg-reason", reason.encode()), ("mg-origin", b"raw:2-9")],
+                [
+                    ("x", b"1"),
+                    ("", None),
+                    ("mg-reason", reason.encode()),
+                    ("mg-origin", b"raw:2-9"),
+                ],
             )
         ]
     }
@@ -175,14 +180,16 @@ def _bytes(routed: RoutedBatch) -> int:
     """Uncompressed bytes of keys, values and headers of all that is to be produced."""
     lists = [*map(decoded, routed.tenant.values()), *routed.quarantine.values()]
     return sum(
-        len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+        len(key or b"")
+        + len(value or b"")
+        + sum(len(name) + len(text or b"") for name, text in headers)
         for records in lists
         for key, value, _, headers in records
     )
 
 
 MIXED = [
-    Raw(value, partition=at % 2, offset=at // 2, headers=(("x", b"y" * 50),))
+    Raw(value, partition=at % 2, offset=at // 2, headers=(("x", b"y" * 50), ("n", None)))
     for at, value in enumerate(
         [event(), event(NOBODY), event("nonsense"), event(ROUTED), event(NO_OWNER), None] * 5
     )
