@@ -170,10 +170,11 @@ async def test_at_the_deadline_and_with_two_labels_nobody_gets_it(
 ) -> None:
     kafka, layout = kafka_settings, layout_settings
     late, two = online(1), online(2)
-    with running_worker(tmp_path, kafka, layout, hold_s=3) as worker:
+    # Before the start, which reads all labels: a scan between the two would be the first one's.
+    await register(kafka, layout, {two: label(ACME, "a")})
+    await register(kafka, layout, {two: label(GLOBEX, "b")})
+    with running_worker(tmp_path, kafka, layout, hold_s=5) as worker:
         await asyncio.to_thread(worker.wait_ready, 2)
-        await register(kafka, layout, {two: label(ACME, "a")})
-        await register(kafka, layout, {two: label(GLOBEX, "b")})
         await offer(kafka, names.raw, [scan(late), scan(two)])
         withheld = "midgate_events_withheld_total"
         await wait_for(worker, withheld, 1, reason="label_ambiguous")
