@@ -18,6 +18,7 @@ MODULES = (
     "schemas/barcode.py",
     "schemas/event_reader.py",
     "schemas/event_id.py",
+    "streams/batch_output.py",
     "streams/record_format.py",
     "streams/routing.py",
 )

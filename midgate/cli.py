@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agreement": ("agreement", "IP agreements of service providers."),
     "token": ("token", "Merchant access tokens that platforms hold, by their ids."),
     "grant": ("grant", "Grants: who may see the events of which Mailer ID."),
+    "labels": ("labels", "Labels: who generated the label of which number."),
     "revocation": ("revocation", "Rights taken from a tenant whatever its grants say."),
     "rules": ("rules", "The rules: which basis gives which party type what, and since when."),
     "quarantine": ("quarantine", "Events that could not be decided."),

@@ -69,7 +69,7 @@ async def test_nothing_applied_yet(
     kafka_settings: KafkaSettings, layout_settings: LayoutSettings
 ) -> None:
     failed = failures(await examined(kafka_settings, layout_settings))
-    assert len(failed) == 5
+    assert len(failed) == 7
     assert all("topics apply" in check.fix for check in failed.values())
 
 
