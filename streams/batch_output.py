@@ -123,6 +123,7 @@ class Batch:
     ) -> bool:
         """Place a copy for each route; False, and nothing placed, where the batch is full.
 
+        A copy is cut before its restricted part, unless the route's right carries that.
         `more_bytes` go out with the copies, or nothing does.
         """
         partition, offset, timestamp, key, _, _ = record
@@ -133,15 +134,12 @@ class Batch:
         if label is not None:
             counted = f"{label.index}:{label.label_id}".encode()
             before_id, behind_id = self.labelled, behind_id + encode_header("mg-label", counted)
-        size = len(cut) + len(sized_key) + self.copy_bytes + len(behind_id) - len(self.authz)
+        size = len(value) + len(sized_key) + self.copy_bytes + len(behind_id) - len(self.authz)
         if not self.takes(len(routes) * size + more_bytes):
             return False
         ce_id = b"%d-%d" % (partition, offset)
-        head = b"".join(
+        behind = b"".join(
             (
-                sized_key,
-                varint(len(cut)),
-                cut,
                 before_id,
                 varint(len(ce_id)),
                 ce_id,
@@ -150,12 +148,18 @@ class Batch:
                 behind_id,
             )
         )
+        head = b"".join((sized_key, varint(len(cut)), cut, behind))
+        whole = b""
         places = self.places
-        for _, topic, partitions, _, grant in routes:
+        for _, topic, partitions, right, grant in routes:
+            content = head
+            if right[1] and cut is not value:  # the right to the restricted part
+                whole = whole or b"".join((sized_key, varint(len(value)), value, behind))
+                content = whole
             lists = places.get(topic)
             if lists is None:
                 lists = places[topic] = [PartitionRecords() for _ in range(partitions)]
-            lists[partition % partitions].append(timestamp, head, grant)
+            lists[partition % partitions].append(timestamp, content, grant)
         self.events += 1
         self.copies += len(routes)
         return True

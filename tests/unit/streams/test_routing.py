@@ -85,6 +85,17 @@ def test_a_record_without_restricted_part_is_passed_on_as_it_is():
     assert value == raw
 
 
+def test_only_a_right_to_the_restricted_part_leaves_a_record_whole():
+    log = _log()
+    log.grant("g4", "wide", mid="903361287", restricted=True)
+    raw = event(ROUTED)
+    routed = route_batch([Raw(raw)], log.rights.snapshot(0.0), NOW_MS, app_id=APP_ID)
+    [(_, whole, _, headers)] = decoded(routed.tenant["midgate.tenant.wide", 0])
+    assert (whole, headers[-1]) == (raw, ("mg-grant", b"g4"))
+    [(_, cut, _, _)] = decoded(routed.tenant["midgate.tenant.acme", 0])
+    assert cut == event(ROUTED, restricted=None)
+
+
 def test_the_pic_of_the_event_id_is_without_the_routing_part():
     [(_, _, _, headers)] = decoded(route(Raw(event(ROUTED))).tenant["midgate.tenant.acme", 0])
     scan = b"\x1f".join([ROUTED[8:].encode(), b"01", b"-1", b"90009"])

@@ -138,14 +138,18 @@ def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
         desk = desk_with(event.label)
         routed = route_batch([raw], rights, event.at_ms, app_id=APP_ID, desk=desk)
         said = [line.split() for line in world.expected.delivered]
-        expected |= {(name, tenant, grant_id) for e, tenant, grant_id, *_ in said if e == name}
+        expected |= {
+            (name, tenant, grant_id, "uncut" in more)
+            for e, tenant, grant_id, *more in said
+            if e == name
+        }
         waiting |= {f"{name} {tenant}" for held in routed.holds.added for tenant in held.awaits}
         for (topic, _), records in routed.tenant.items():
             [(_, value, _, headers)] = decoded(records)
             assert value is not None
-            assert decode(value)[1]["restricted"] is None, "the recipient's name stays here"
+            uncut = decode(value)[1]["restricted"] is not None
             grant_id = dict(headers)["mg-grant"].decode()
-            placed.add((name, topic.removeprefix("midgate.tenant."), grant_id))
+            placed.add((name, topic.removeprefix("midgate.tenant."), grant_id, uncut))
     assert waiting == world.expected.awaits
     assert placed == expected
 
