@@ -67,6 +67,17 @@ class RouterSettings(BaseSettings):
     session_timeout_ms: int = Field(10_000, ge=1000)
 
 
+class MeteringSettings(BaseSettings):
+    """Units of use, and what they cost."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
+    data_dir: Path | None = Field(
+        None, description="folder of local stores, made anew from topics; empty: at every start"
+    )
+    rates_file: Path | None = Field(None, description="rates of `usage statement`, TOML")
+
+
 class WebSettings(BaseSettings):
     """Where the worker's own web endpoints listen."""
 
@@ -87,6 +98,7 @@ class Settings(BaseSettings):
     layout: LayoutSettings = Field(default_factory=LayoutSettings)
     authorization: AuthorizationSettings = Field(default_factory=AuthorizationSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
+    metering: MeteringSettings = Field(default_factory=MeteringSettings)
     web: WebSettings = Field(default_factory=WebSettings)
 
 

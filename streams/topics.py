@@ -45,6 +45,14 @@ class TopicNames:
         return f"{self.prefix}.files"
 
     @property
+    def metering(self) -> str:
+        return f"{self.prefix}.metering"
+
+    @property
+    def usage(self) -> str:
+        return f"{self.prefix}.usage"
+
+    @property
     def quarantine(self) -> str:
         return f"{self.prefix}.quarantine"
 
@@ -81,6 +89,8 @@ def system_topics(
         ),
         TopicSpec(names.ledger, partitions, delete),
         TopicSpec(names.files, 1, compact),
+        TopicSpec(names.metering, partitions, delete),
+        TopicSpec(names.usage, partitions, compact),
         TopicSpec(
             names.quarantine,
             partitions,
