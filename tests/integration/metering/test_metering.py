@@ -1,0 +1,189 @@
+"""Facts become units on a real broker, each first event one, whoever meters, dies or comes back."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from schemas.reasons import Billing, UnitBilling
+from streams.metrics import Metrics
+from streams.partition_meter import FactRecord, PartitionMeter, metering
+from streams.settings import (
+    KafkaSettings,
+    LayoutSettings,
+    MeteringSettings,
+    RouterSettings,
+    Settings,
+)
+from streams.topics import TopicNames
+from streams.transactions import TransactionFailedError
+from streams.usage_store import UsageStores
+from tests.metering_support import APRIL_MS, made, number, route, values, write_facts
+from tests.router_support import placed
+from tests.transaction_support import eventually
+from tests.worker_process import WorkerProcess, running_worker
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+
+QUICK = {"session_timeout_ms": 6000, "transaction_timeout_ms": 5000}
+
+
+@pytest.fixture
+def worker_settings(
+    kafka_settings: KafkaSettings, layout_settings: LayoutSettings, tmp_path: Path
+) -> Settings:
+    return Settings(
+        kafka=kafka_settings,
+        layout=layout_settings,
+        metering=MeteringSettings(data_dir=tmp_path / "stores"),
+        router=RouterSettings(transaction_timeout_ms=5000),
+    )
+
+
+def one_meter(settings: Settings, partition: int = 0, folder: Path | None = None):
+    stores = UsageStores(folder or settings.metering.data_dir)
+    return metering(settings, Metrics("test"), stores, partition)
+
+
+async def write(settings: Settings, partition: int, facts: list[bytes]) -> None:
+    await write_facts(settings.kafka, settings.layout.topics.metering, partition, facts)
+
+
+async def test_a_restart_goes_on_where_it_stood(
+    worker_settings: Settings, midgate_topics: TopicNames
+) -> None:
+    kafka = worker_settings.kafka
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1), (2, 2), (3, 1)]))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    await write(worker_settings, 0, values(0, APRIL_MS + 1, [(4, 2), (5, 3)]))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    found = await made(kafka, midgate_topics.usage)
+    assert {u.tracking_number for u in found.units.values()} == {number(n) for n in (1, 2, 3)}
+    assert found.written == 3, "no unit was written twice"
+    assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == 2
+
+
+@pytest.mark.parametrize("lost", ["store", "nothing"])
+async def test_facts_brought_again_change_nothing(
+    worker_settings: Settings, midgate_topics: TopicNames, tmp_path: Path, lost: str
+) -> None:
+    topic = midgate_topics.metering
+    owner = route("", "shipper", Billing.NO_COST_PARTY)
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1), (2, 1)], route(), owner))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    again = [FactRecord(r.offset, r.value) for r in await placed(worker_settings.kafka, topic)]
+    folder = tmp_path / "other" if lost == "store" else None
+    async with one_meter(worker_settings, folder=folder) as meter:
+        await meter.take(again)
+        await meter.catch_up()
+        await meter.take(again)
+    found = await made(worker_settings.kafka, midgate_topics.usage)
+    assert found.written == 1
+    assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == 1
+    assert found.tallied(UnitBilling.NO_COST_PARTY, "") == 2
+
+
+async def test_a_predecessor_can_write_nothing_any_more(
+    worker_settings: Settings, midgate_topics: TopicNames, tmp_path: Path
+) -> None:
+    """Two workers after a rebalance: the frozen one wakes with facts in hand."""
+    kafka = worker_settings.kafka
+    async with AsyncExitStack() as stack:
+        old: PartitionMeter = await stack.enter_async_context(one_meter(worker_settings))
+        await old.catch_up()
+        await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1), (2, 1)]))
+        in_hand = [
+            FactRecord(r.offset, r.value) for r in await placed(kafka, midgate_topics.metering)
+        ]
+        new = await stack.enter_async_context(one_meter(worker_settings, folder=tmp_path / "b"))
+        await new.catch_up()
+        with pytest.raises(TransactionFailedError):
+            await old.take(in_hand)
+        await write(worker_settings, 0, values(0, APRIL_MS + 1, [(3, 2)]))
+        await new.catch_up()
+    found = await made(kafka, midgate_topics.usage)
+    assert found.written == len(found.units) == 2
+    assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == 1
+
+
+async def test_what_was_committed_and_not_taken_into_the_store_is_read_again(
+    worker_settings: Settings, midgate_topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the commit and the store's write."""
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1), (2, 1)]))
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("streams.usage_view.UsageView.wrote", killed)
+        with pytest.raises(KilledError):
+            async with one_meter(worker_settings) as meter:
+                await meter.catch_up()
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    found = await made(worker_settings.kafka, midgate_topics.usage)
+    assert found.written == len(found.units) == 1
+    assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == 1
+
+
+async def every_unit(settings: Settings, count: int) -> bool:
+    return len((await made(settings.kafka, settings.layout.topics.usage)).units) == count
+
+
+async def test_workers_killed_and_joined_meter_each_first_event_once(
+    tmp_path: Path, worker_settings: Settings, midgate_topics: TopicNames
+) -> None:
+    settings = worker_settings
+    kafka, layout = settings.kafka, settings.layout
+    transactions, events, numbers = 40, 50, 0
+
+    async def offer(first: int) -> None:
+        for partition in range(layout.partitions):
+            facts = []
+            for step in range(first, first + transactions):
+                # Half of the events are of numbers of the transaction before.
+                serials = range((step * events) // 2, (step * events) // 2 + events)
+                places = [
+                    (step * events + n, serial * layout.partitions + partition)
+                    for n, serial in enumerate(serials)
+                ]
+                facts += values(partition, APRIL_MS + step, places)
+            await write(settings, partition, facts)
+
+    def units_until(step: int) -> int:
+        return ((step - 1) * events // 2 + events) * layout.partitions
+
+    def worker(name: str) -> WorkerProcess:
+        # Stores survive the kill where the folder is the same.
+        return running_worker(tmp_path / name, kafka, layout, data_dir=tmp_path / "d", **QUICK)
+
+    await offer(0)
+    with worker("first") as first:
+
+        async def begun() -> bool:
+            return bool((await made(kafka, midgate_topics.usage)).units)
+
+        await eventually(begun, "the first units are there")
+        first.kill()
+    await offer(transactions)
+    with worker("second") as second, worker("third") as third:
+        await asyncio.to_thread(second.wait_ready)
+        await asyncio.to_thread(third.wait_ready)
+        await offer(2 * transactions)
+        second.kill()
+        await offer(3 * transactions)
+        numbers = units_until(4 * transactions)
+        await eventually(lambda: every_unit(settings, numbers), "every first event is a unit")
+        await asyncio.to_thread(third.terminate)
+    found = await made(kafka, midgate_topics.usage)
+    assert found.written == len(found.units) == numbers
+    copies = 4 * transactions * events * layout.partitions
+    assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == copies - numbers
