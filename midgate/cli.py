@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "barcode": ("barcode", "Read barcodes: every valid reading, and the owner."),
     "tail": ("tail", "Show what a tenant sees."),
     "explain": ("explain", "Explain the decision about a barcode or an event."),
+    "usage": ("usage", "Units of use, and what they cost."),
     "config": ("config", "Show the effective settings and where they come from."),
 }
 

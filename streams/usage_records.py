@@ -238,8 +238,10 @@ def call_units(
     `call_id` names the call for good: a repeat with the same id replaces its units, and makes no
     second one. `not_billed`: why the tenant is not billed for calls at all (`no_cost_party`,
     `before_metering`, `no_agreement`, `agreement_not_active`); a failed call is CALL_FAILED
-    unless that says otherwise. Whoever writes them keys by what is given here, and partitions by
-    the tracking number (murmur2), as raw is. Source of the unit: docs/metering.md.
+    unless that says otherwise. They are produced as they are, to the partition that the key gives
+    (murmur2, as every client chooses by itself), and a repeat is harmless: docs/metering.md.
+
+    Raises ValueError when `call_id` is empty or holds a slash.
     """
     if not call_id or "/" in call_id:
         raise ValueError(f"{call_id!r} is no id of a call: not empty, without a slash")
