@@ -23,6 +23,7 @@ committed here. Per portion of facts:
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -62,8 +63,6 @@ POLL_MS = 100
 STOP_S_MAX = 2.0
 # Without progress for as long, a broker has gone, or somebody's transaction holds the topic up.
 STALLED_S_MAX = 30.0
-# How often the store learns how far the topic is; from there on the next start reads.
-PORTIONS_PER_LOOK = 50
 
 
 class FactRecord(NamedTuple):
@@ -109,8 +108,6 @@ class PartitionMeter:
         self._usage = TopicPartition(names.usage, partition)
         self._facts = TopicPartition(names.metering, partition)
         self._next_fact = 0
-        self._usage_end = -1
-        self._portions = 0
 
     async def start(self) -> None:
         """Steps 3 and 4; afterwards it is known which fact comes next."""
@@ -166,14 +163,12 @@ class PartitionMeter:
         """
         new = [fact for fact in facts if fact.offset >= self._next_fact]
         for portion in portions(new):
-            if self._portions % PORTIONS_PER_LOOK == 0:
-                # All that stands below is in the store: what we wrote there was taken in.
-                ends = await self._consumer.end_offsets([self._usage])
-                self._usage_end = ends[self._usage]
-            self._portions += 1
-            await self._take_portion(portion)
+            # All that stands below is in the store: what we wrote there was taken in. The next
+            # start reads from there on.
+            end = (await self._consumer.end_offsets([self._usage]))[self._usage]
+            await self._take_portion(portion, end)
 
-    async def _take_portion(self, portion: Sequence[FactRecord]) -> None:
+    async def _take_portion(self, portion: Sequence[FactRecord], usage_end: int) -> None:
         def make() -> tuple[Metered, dict[bytes, UsageTally], list[Record]]:
             metered = meter((fact.value for fact in portion), self._view.find)
             tallies = self._view.tallies(metered.tallied)
@@ -194,15 +189,18 @@ class PartitionMeter:
         facts = self._identities.metering
         position = UsagePosition(self._partition, next_fact, facts, at, "")
         await self._write([*records, position_record(position, at)])
-        view = ViewPosition(self._usage_end, next_fact, facts)
+        view = ViewPosition(usage_end, next_fact, facts)
         await in_thread(lambda: self._view.wrote(metered.first, tallies, view))
         self._next_fact = next_fact
-        for unit in metered.units:
-            self._metrics.usage_units.labels(unit.billing.value).inc()
+        for billing, units in Counter(unit.billing for unit in metered.units).items():
+            self._metrics.usage_units.labels(billing.value).inc(units)
         self._metrics.metered_newest.labels(str(self._partition)).set(at / 1000)
 
     async def _write(self, records: Iterable[Record]) -> None:
-        out: list[OutRecord] = [(key, value, at, []) for key, value, at in records]
+        # One list for all: a list of its own for each of a million units keeps Python's cycle
+        # collector busy.
+        no_headers: list[tuple[str, bytes]] = []
+        out: list[OutRecord] = [(key, value, at, no_headers) for key, value, at in records]
         await self._producer.begin()
         await send_records(self._producer, self._usage.topic, self._partition, out)
         await self._producer.commit()

@@ -198,11 +198,41 @@ def unit_record(unit: UsageUnit) -> Record:
     """A unit's record; the same unit is always the same record."""
     ids = (CALL, unit.call_id) if unit.kind == "CALL" else (EVENT,)
     key = usage_key(unit.agreement_id, *ids, unit.tracking_number)
-    return (
-        key,
-        encode("usage_unit", {**unit._asdict(), "billing": unit.billing.name}),
-        (unit.metered_at),
+    number, call_id = unit.tracking_number.encode(), unit.call_id.encode()
+    value = b"".join(
+        (
+            _head(unit[:6]),
+            _long(len(number)),
+            number,
+            _long(len(call_id)),
+            call_id,
+            _long(unit.raw_partition),
+            _long(unit.raw_offset),
+        )
     )
+    return key, value, unit.metered_at
+
+
+@lru_cache(maxsize=4096)
+def _head(first: tuple[str, str, str, UnitBilling, str, int]) -> bytes:
+    """All of a unit's value before its number: the same for all units that a fact makes.
+
+    A unit is written for each first event; encoding each by itself took seven times as long.
+    """
+    empty = UsageUnit(*first, "", "", 0, 0)
+    value = encode("usage_unit", {**empty._asdict(), "billing": empty.billing.name})
+    return value[: -len(b"\0\0\0\0")]
+
+
+def _long(number: int) -> bytes:
+    """A number as Avro writes it: zigzag, seven bits a byte."""
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
 
 
 def tally_key(agreement_id: str, month: str, billing: UnitBilling, partition: int) -> bytes:

@@ -86,6 +86,22 @@ def test_units_tallies_and_positions_come_back_by_their_keys():
     ]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"raw_partition": -1, "raw_offset": -1, "kind": "CALL", "call_id": "c-1"},
+        {"raw_offset": (1 << 62) + 5, "metered_at": 0},
+        {"tracking_number": "9" * 70, "raw_offset": 63},
+        {"tracking_number": "", "agreement_id": "", "raw_offset": 64},
+    ],
+)
+def test_a_unit_is_encoded_as_its_schema_says(change):
+    unit = UNIT._replace(**change)
+    body = {**unit._asdict(), "billing": unit.billing.name}
+    assert unit_record(unit)[1] == encode("usage_unit", body)
+
+
 def test_a_fact_is_no_usage():
     with pytest.raises(MalformedRecordError):
         decode_usage(encode_fact(FACT))
