@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.reasons import Billing, UnitBilling
+from streams.errors import WrongLogError
+from streams.metering_agent import Metering
 from streams.metrics import Metrics
 from streams.partition_meter import FactRecord, PartitionMeter, metering
 from streams.settings import (
@@ -21,7 +23,7 @@ from streams.transactions import TransactionFailedError
 from streams.usage_store import UsageStores
 from tests.metering_support import APRIL_MS, made, number, route, values, write_facts
 from tests.router_support import placed
-from tests.transaction_support import eventually
+from tests.transaction_support import delete_topics, eventually, make_topics
 from tests.worker_process import WorkerProcess, running_worker
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
@@ -132,6 +134,58 @@ async def test_what_was_committed_and_not_taken_into_the_store_is_read_again(
     found = await made(worker_settings.kafka, midgate_topics.usage)
     assert found.written == len(found.units) == 1
     assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == 1
+
+
+async def test_what_faust_brought_to_nobody_is_read_from_the_topic(
+    worker_settings: Settings, midgate_topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Facts that Faust never brings, and more at once than can wait."""
+    monkeypatch.setattr("streams.metering_agent.WAITING_FACTS_MAX", 2)
+    kafka = worker_settings.kafka
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1)]))
+    meters = Metering(worker_settings, Metrics("test"))
+    await meters.assigned([0])
+    try:
+        await eventually(lambda: every_unit(worker_settings, 1), "the first fact is metered")
+        for step in range(2, 6):
+            await write(worker_settings, 0, values(0, APRIL_MS + step, [(step, step)]))
+        for record in await placed(kafka, midgate_topics.metering):
+            meters.put(0, FactRecord(record.offset, record.value))
+        await eventually(lambda: every_unit(worker_settings, 5), "all facts are metered")
+    finally:
+        await meters.on_stop()
+    assert (await made(kafka, midgate_topics.usage)).written == 5
+
+
+async def test_facts_that_are_gone_stop_metering(
+    worker_settings: Settings, midgate_topics: TopicNames
+) -> None:
+    """A position beyond the end of the same topic: something was restored."""
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1)]))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+        meter._next_fact = 50
+        await meter.take([FactRecord(70, values(0, APRIL_MS, [(9, 2)])[0])])
+    with pytest.raises(WrongLogError, match="ends at 1, but was metered up to 71"):
+        async with one_meter(worker_settings):
+            pass
+
+
+async def test_facts_of_a_topic_made_anew_are_all_metered(
+    worker_settings: Settings, midgate_topics: TopicNames
+) -> None:
+    topic = midgate_topics.metering
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1), (2, 1)]))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    await delete_topics(worker_settings.kafka, topic)
+    await make_topics(worker_settings.kafka, topic, partitions=4)
+    await write(worker_settings, 0, values(0, APRIL_MS + 1, [(1, 1), (2, 2)]))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    found = await made(worker_settings.kafka, midgate_topics.usage)
+    assert {u.tracking_number for u in found.units.values()} == {number(1), number(2)}
+    assert found.tallied(UnitBilling.NOT_FIRST_EVENT) == 2
 
 
 async def every_unit(settings: Settings, count: int) -> bool:
