@@ -113,7 +113,7 @@ class Metering(Service):
                     await meter.catch_up()
                     failures = 0
                     await self._meter(meter, inbox)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the start order is the way on
+            except Exception as error:  # noqa: BLE001  # only the start order leads on
                 failures += 1
                 self._metrics.metering_failures.inc()
                 hint = error.hint if isinstance(error, MidgateError) else ""

@@ -24,8 +24,9 @@ from streams.metrics import Metrics
 from streams.partition_meter import metering
 from streams.settings import KafkaSettings, LayoutSettings, MeteringSettings, Settings
 from streams.topics_admin import apply_topics
+from streams.usage_records import month_of
 from streams.usage_store import UsageStores
-from tests.metering_support import APRIL_MS, number, route
+from tests.metering_support import number, route
 
 AGREEMENTS = ("agr-1", "agr-2", "agr-3", "agr-4")
 PREFIX = "bench"
@@ -47,11 +48,13 @@ async def write(chosen: Settings, events: int) -> None:
     """Numbers in an order that has nothing to do with theirs, as scans come."""
     await apply_topics(chosen.kafka, chosen.layout)
     routes = [[route(agreement)] for agreement in AGREEMENTS]
+    # Facts older than their topic's retention would be removed while they are metered.
+    decided_at = int(time.time() * 1000)
     producer = clients.idempotent_producer(chosen.kafka, compression_type="lz4")
     await clients.start(producer, chosen.kafka)
     try:
         for start in range(0, events, FACT_EVENTS_MAX):
-            facts = BillableFacts(APRIL_MS + start // 10)
+            facts = BillableFacts(decided_at)
             for offset in range(start, min(events, start + FACT_EVENTS_MAX)):
                 serial = offset * 7_368_787 % 9_999_999_967
                 facts.add(0, offset, number(serial).encode(), 3, routes[offset % len(routes)])
@@ -79,7 +82,7 @@ async def meter(chosen: Settings) -> dict[str, float]:
 async def count(chosen: Settings) -> dict[str, float]:
     """A statement's counts of one agreement."""
     began = time.perf_counter()
-    counts = MonthCounts(AGREEMENTS[0], "2026-04")
+    counts = MonthCounts(AGREEMENTS[0], month_of(int(time.time() * 1000)))
     async with reading(chosen.kafka) as consumer:
         topic = chosen.layout.topics.usage
         async for records in whole_topic(consumer, topic, lambda done, total: None):
