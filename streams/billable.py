@@ -1,17 +1,17 @@
 """[core] What a batch of the router places under which agreement: the facts metering starts from.
 
-On the hot path: one call for each delivered event, which appends to a list or adds to a number.
-Facts are written in the router's own transaction, so one is there exactly if its copies are. Copies
-that make units (billed, or not billed only because of their date) are listed; all others are
-counted by reason. What a copy is billed to, and whether, is the decision's word (`plans.Right`).
-Format: docs/metering.md.
+On the hot path: nothing for an event whose plan is not `metered`, which is most of them, and for
+another one call, which appends to a list or adds to a number. Facts are written in the router's own
+transaction, so one is there exactly if its copies are. Copies that make units (billed, or not
+billed only because of their date) are listed; all others are counted by reason. What a copy is
+billed to, and whether, is the decision's word (`plans.Right`). Format: docs/metering.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 
 from schemas.reasons import Billing, UnitBilling
 from streams.plans import Route
-from streams.usage_records import FactEvent, UsageFact, encode_fact
+from streams.usage_records import UsageFact, encode_fact
 
 OutRecord = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
 """Key, value, timestamp (Unix ms), headers."""
@@ -25,71 +25,82 @@ METERED_COPY_BYTES_MAX = 48
 # Units are made of these; a number first seen before metering began has had its first event.
 _LISTED = (Billing.BILLABLE, Billing.BEFORE_METERING)
 
+_Event = tuple[bytes, int, int]
+
+
+def metered(routes: Iterable[Route]) -> bool:
+    """Whether `BillableFacts.add` has to be told of events that go by these routes."""
+    return any(
+        route.right.agreement_id or route.right.billing is not Billing.NO_COST_PARTY
+        for route in routes
+    )
+
 
 class BillableFacts:
     """Facts of one batch, decided at one instant (`decided_at`, Unix ms)."""
 
-    __slots__ = ("_counted", "_decided_at", "_listed")
+    __slots__ = ("_counted", "_decided_at", "_listed", "copies")
 
     def __init__(self, decided_at: int) -> None:
         self._decided_at = decided_at
         # By raw partition and agreement. An agreement belongs to one tenant, and the rules are the
         # same for a whole batch: so all its copies have one tenant and one billing.
-        self._listed: dict[tuple[int, str], tuple[str, Billing, list[FactEvent]]] = {}
+        self._listed: dict[tuple[int, str], tuple[str, Billing, list[_Event]]] = {}
         self._counted: dict[tuple[int, str, str, Billing], int] = {}
+        self.copies = 0
+        """Copies that `add` was told of."""
 
     def add(
         self, partition: int, offset: int, pic: bytes, channel: int, routes: Iterable[Route]
     ) -> None:
         """An event was placed for each of `routes`; `channel` is its symbol's index."""
         for route in routes:
+            self.copies += 1
             right = route.right
             agreement_id = right.agreement_id
-            if not agreement_id:
-                counted = (partition, "", "", right.billing)
-                self._counted[counted] = self._counted.get(counted, 0) + 1
-                continue
             listed = self._listed.get((partition, agreement_id))
             if listed is None:
-                if right.billing not in _LISTED:
-                    counted = (partition, agreement_id, route.tenant_id, right.billing)
+                if not agreement_id or right.billing not in _LISTED:
+                    tenant_id = route.tenant_id if agreement_id else ""
+                    counted = (partition, agreement_id, tenant_id, right.billing)
                     self._counted[counted] = self._counted.get(counted, 0) + 1
                     continue
                 listed = (route.tenant_id, right.billing, [])
                 self._listed[partition, agreement_id] = listed
-            listed[2].append(FactEvent(pic.decode(), channel, offset))
+            listed[2].append((pic, channel, offset))
 
-    def facts(self) -> list[UsageFact]:
-        """All facts, in the order of partition and agreement; none lists more than the bound."""
-        found = [
-            UsageFact(agreement, tenant, UnitBilling(billing), partition, self._decided_at, n, ())
-            for (partition, agreement, tenant, billing), n in self._counted.items()
-        ]
-        for (partition, agreement), (tenant, billing, events) in self._listed.items():
-            for part in _parts(events):
-                found.append(
-                    UsageFact(
-                        agreement,
-                        tenant,
-                        UnitBilling(billing),
-                        partition,
-                        self._decided_at,
-                        len(part),
-                        tuple(part),
-                    )
-                )
-        return sorted(found, key=lambda fact: (fact.raw_partition, fact.agreement_id))
+    def add_rest(self, partition: int, copies: int) -> None:
+        """Once, at the end: `copies` were placed in all, and those not told of cost nobody.
+
+        They are counted with `partition`, any of the batch: only their sum matters.
+        """
+        rest = copies - self.copies
+        assert rest >= 0, "more copies were told of than were placed"
+        if rest:
+            counted = (partition, "", "", Billing.NO_COST_PARTY)
+            self._counted[counted] = self._counted.get(counted, 0) + rest
 
     def records(self) -> dict[int, list[OutRecord]]:
         """Records for `<prefix>.metering`, by partition, which is the raw partition."""
         records: dict[int, list[OutRecord]] = {}
-        for fact in self.facts():
-            key = fact.agreement_id.encode() or None
-            record: OutRecord = (key, encode_fact(fact), fact.decided_at, [])
-            records.setdefault(fact.raw_partition, []).append(record)
+        for partition, key, value in self._values():
+            records.setdefault(partition, []).append((key, value, self._decided_at, []))
         return records
 
+    def _values(self) -> Iterator[tuple[int, bytes | None, bytes]]:
+        for (partition, agreement, tenant, billing), copies in self._counted.items():
+            fact = self._fact(partition, agreement, tenant, billing, copies)
+            yield partition, agreement.encode() or None, encode_fact(fact, "", (), ())
+        for (partition, agreement), (tenant, billing, events) in self._listed.items():
+            for start in range(0, len(events), FACT_EVENTS_MAX):
+                part = events[start : start + FACT_EVENTS_MAX]
+                pics, channels, offsets = zip(*part, strict=True)
+                fact = self._fact(partition, agreement, tenant, billing, len(part))
+                value = encode_fact(fact, b",".join(pics).decode(), channels, offsets)
+                yield partition, agreement.encode(), value
 
-def _parts(events: Sequence[FactEvent]) -> Iterable[Sequence[FactEvent]]:
-    for start in range(0, len(events), FACT_EVENTS_MAX):
-        yield events[start : start + FACT_EVENTS_MAX]
+    def _fact(
+        self, partition: int, agreement: str, tenant: str, billing: Billing, copies: int
+    ) -> UsageFact:
+        said = UnitBilling(billing)
+        return UsageFact(agreement, tenant, said, partition, self._decided_at, copies, ())

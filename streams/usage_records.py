@@ -5,7 +5,7 @@ of facts, and whoever calls USPS writes units of its own (`call_units`). Formats
 docs/metering.md. Instants are Unix ms, UTC.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from struct import Struct, pack, unpack
@@ -128,9 +128,12 @@ def usage_key(agreement_id: str, *unit_id: str) -> bytes:
     return "/".join((agreement_id or NO_AGREEMENT_KEY, *unit_id)).encode()
 
 
-def encode_fact(fact: UsageFact) -> bytes:
-    """Value of a record of `<prefix>.metering`."""
-    numbers, channels, offsets = zip(*fact.events, strict=True) if fact.events else ((), (), ())
+def encode_fact(
+    fact: UsageFact, numbers: str, channels: Iterable[int], offsets: Sequence[int]
+) -> bytes:
+    """Value of a record of `<prefix>.metering`, the events given as columns in place of `events`:
+    numbers joined by commas, channels, raw offsets.
+    """
     return encode(
         "usage_fact",
         {
@@ -140,7 +143,7 @@ def encode_fact(fact: UsageFact) -> bytes:
             "raw_partition": fact.raw_partition,
             "decided_at": fact.decided_at,
             "copies": fact.copies,
-            "tracking_numbers": ",".join(numbers),
+            "tracking_numbers": numbers,
             "channels": bytes(channels),
             "raw_offsets": pack(f">{len(offsets)}q", *offsets),
         },

@@ -1,9 +1,17 @@
 """What the router's batch says for billing: which copies are listed, which only counted."""
 
+import pytest
+
 from schemas.reasons import Billing, UnitBilling
-from streams.billable import FACT_EVENTS_MAX, BillableFacts
-from streams.usage_records import FactEvent, decode_fact
+from streams.billable import FACT_EVENTS_MAX, METERED_COPY_BYTES_MAX, BillableFacts, metered
+from streams.usage_records import FactEvent, UsageFact, decode_fact
 from tests.metering_support import APRIL_MS, route
+
+
+def decoded(facts: BillableFacts) -> list[UsageFact]:
+    return [
+        decode_fact(value) for records in facts.records().values() for _, value, _, _ in records
+    ]
 
 
 def test_billed_copies_are_listed_by_partition_and_agreement():
@@ -11,20 +19,20 @@ def test_billed_copies_are_listed_by_partition_and_agreement():
     facts.add(0, 7, b"111", 3, [route("agr-1", "acme"), route("agr-2", "globex")])
     facts.add(0, 8, b"222", 2, [route("agr-1", "acme")])
     facts.add(1, 7, b"333", 3, [route("agr-1", "acme")])
-    found = {(f.raw_partition, f.agreement_id): (f.tenant_id, f.events) for f in facts.facts()}
+    found = {(f.raw_partition, f.agreement_id): (f.tenant_id, f.events) for f in decoded(facts)}
     assert found == {
         (0, "agr-1"): ("acme", (FactEvent("111", 3, 7), FactEvent("222", 2, 8))),
         (0, "agr-2"): ("globex", (FactEvent("111", 3, 7),)),
         (1, "agr-1"): ("acme", (FactEvent("333", 3, 7),)),
     }
-    assert {f.billing for f in facts.facts()} == {UnitBilling.BILLABLE}
-    assert {f.decided_at for f in facts.facts()} == {APRIL_MS}
+    assert {f.billing for f in decoded(facts)} == {UnitBilling.BILLABLE}
+    assert {f.decided_at for f in decoded(facts)} == {APRIL_MS}
 
 
 def test_what_is_too_early_is_listed_with_its_reason():
     facts = BillableFacts(APRIL_MS - 1)
     facts.add(0, 7, b"111", 3, [route(billing=Billing.BEFORE_METERING)])
-    [fact] = facts.facts()
+    [fact] = decoded(facts)
     assert (fact.billing, fact.copies, len(fact.events)) == (UnitBilling.BEFORE_METERING, 1, 1)
 
 
@@ -35,13 +43,13 @@ def test_what_makes_no_unit_is_counted_by_reason():
     for offset in range(3):
         facts.add(0, offset, b"111", 3, [owner, service, route("", "late", Billing.NO_AGREEMENT)])
     facts.add(0, 3, b"111", 3, [owner])
-    found = {(f.agreement_id, f.tenant_id, f.billing.value): f.copies for f in facts.facts()}
+    found = {(f.agreement_id, f.tenant_id, f.billing.value): f.copies for f in decoded(facts)}
     assert found == {
         ("", "", "no_cost_party"): 4,
         ("agr-9", "service", "no_cost_party"): 3,
         ("", "", "no_agreement"): 3,
     }
-    assert not any(fact.events for fact in facts.facts())
+    assert not any(fact.events for fact in decoded(facts))
 
 
 def test_records_hold_the_facts_and_are_bounded():
@@ -53,11 +61,47 @@ def test_records_hold_the_facts_and_are_bounded():
     assert [key for key, _, _, _ in records[2]] == [b"agr-1", b"agr-1"]
     assert {at for _, _, at, _ in records[2]} == {APRIL_MS}
     sizes = [len(value or b"") for _, value, _, _ in records[2]]
-    assert max(sizes) < 360_000
-    decoded = [decode_fact(value) for _, value, _, _ in records[2]]
-    assert [fact.copies for fact in decoded] == [FACT_EVENTS_MAX, 1]
-    assert facts.facts() == decoded
+    assert max(sizes) < min(360_000, FACT_EVENTS_MAX * METERED_COPY_BYTES_MAX)
+    found = decoded(facts)
+    assert [fact.copies for fact in found] == [FACT_EVENTS_MAX, 1]
+    numbers = [event.tracking_number for fact in found for event in fact.events]
+    assert numbers == [f"{offset:034d}" for offset in range(FACT_EVENTS_MAX + 1)]
 
 
 def test_nothing_placed_is_no_record():
     assert BillableFacts(APRIL_MS).records() == {}
+
+
+def test_copies_nobody_was_told_of_are_no_cost_ones():
+    facts = BillableFacts(APRIL_MS)
+    facts.add(0, 7, b"111", 3, [route("", "shipper", Billing.NO_COST_PARTY), route()])
+    facts.add_rest(1, 10)
+    found = {(f.raw_partition, f.agreement_id, f.billing.value): f.copies for f in decoded(facts)}
+    assert found == {
+        (0, "agr-1", "billable"): 1,
+        (0, "", "no_cost_party"): 1,
+        (1, "", "no_cost_party"): 8,
+    }
+
+
+def test_nothing_left_is_no_record():
+    facts = BillableFacts(APRIL_MS)
+    facts.add(0, 7, b"111", 3, [route()])
+    facts.add_rest(1, 1)
+    assert [fact.billing for fact in decoded(facts)] == [UnitBilling.BILLABLE]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "billing", "is_metered"),
+    [
+        ("", Billing.NO_COST_PARTY, False),
+        ("agr-1", Billing.NO_COST_PARTY, True),
+        ("", Billing.NO_AGREEMENT, True),
+        ("", Billing.BEFORE_METERING, True),
+        ("agr-1", Billing.BILLABLE, True),
+    ],
+)
+def test_only_plans_that_cost_nobody_need_not_be_told_of(agreement, billing, is_metered):
+    owner = route("", "shipper", Billing.NO_COST_PARTY)
+    assert metered([owner, route(agreement, "t", billing)]) is is_metered
+    assert not metered([])
