@@ -7,11 +7,16 @@ billed only because of their date) are listed; all others are counted by reason.
 billed to, and whether, is the decision's word (`plans.Right`). Format: docs/metering.md.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from schemas.reasons import Billing, UnitBilling
-from streams.plans import Route
 from streams.usage_records import UsageFact, encode_fact
+
+if TYPE_CHECKING:  # a plan says whether it is metered
+    from streams.plans import Route
 
 OutRecord = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
 """Key, value, timestamp (Unix ms), headers."""

@@ -5,8 +5,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from schemas.reasons import Billing, UnitBilling
+from streams import clients
 from streams.errors import WrongLogError
 from streams.metering_agent import Metering
 from streams.metrics import Metrics
@@ -169,6 +172,26 @@ async def test_facts_that_are_gone_stop_metering(
     with pytest.raises(WrongLogError, match="ends at 1, but was metered up to 71"):
         async with one_meter(worker_settings):
             pass
+
+
+async def test_facts_that_expired_unmetered_are_told_and_passed_over(
+    worker_settings: Settings, midgate_topics: TopicNames, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = midgate_topics.metering
+    await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1)]))
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    for step in (2, 3, 4):
+        await write(worker_settings, 0, values(0, APRIL_MS + step, [(step, step)]))
+    admin = clients.admin(worker_settings.kafka)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=3)})
+    await admin.close()
+    async with one_meter(worker_settings) as meter:
+        await meter.catch_up()
+    found = await made(worker_settings.kafka, midgate_topics.usage)
+    assert {u.tracking_number for u in found.units.values()} == {number(1), number(4)}
+    assert "facts_expired" in capsys.readouterr().out
 
 
 async def test_facts_of_a_topic_made_anew_are_all_metered(
