@@ -1,22 +1,22 @@
 """[core] What a batch of the router places under which agreement: the facts metering starts from.
 
-On the hot path: nothing for an event whose plan is not `metered`, which is most of them, and for
-another one call, which appends to a list or adds to a number. Facts are written in the router's own
-transaction, so one is there exactly if its copies are. Copies that make units (billed, or not
-billed only because of their date) are listed; all others are counted by reason. What a copy is
-billed to, and whether, is the decision's word (`plans.Right`). Format: docs/metering.md.
+On the hot path: nothing for a copy whose right is not metered (`is_metered`, known with the plan),
+and for another one call, which appends to a list or adds to a number. Facts are written in the
+router's own transaction, so one is there exactly if its copies are. Copies that make units (billed,
+or not billed only because of their date) are listed; all others are counted by reason. What a copy
+is billed to, and whether, is the decision's word (`plans.Right`). Format: docs/metering.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from schemas.reasons import Billing, UnitBilling
 from streams.usage_records import UsageFact, encode_fact
 
-if TYPE_CHECKING:  # a plan says whether it is metered
-    from streams.plans import Route
+if TYPE_CHECKING:  # plans asks here whether a right is metered
+    from streams.plans import Right, Route
 
 OutRecord = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
 """Key, value, timestamp (Unix ms), headers."""
@@ -33,12 +33,9 @@ _LISTED = (Billing.BILLABLE, Billing.BEFORE_METERING)
 _Event = tuple[bytes, int, int]
 
 
-def metered(routes: Iterable[Route]) -> bool:
-    """Whether `BillableFacts.add` has to be told of events that go by these routes."""
-    return any(
-        route.right.agreement_id or route.right.billing is not Billing.NO_COST_PARTY
-        for route in routes
-    )
+def is_metered(right: Right) -> bool:
+    """Whether `BillableFacts.add` has to be told of copies placed by this right."""
+    return bool(right.agreement_id) or right.billing is not Billing.NO_COST_PARTY
 
 
 class BillableFacts:
@@ -55,24 +52,21 @@ class BillableFacts:
         self.copies = 0
         """Copies that `add` was told of."""
 
-    def add(
-        self, partition: int, offset: int, pic: bytes, channel: int, routes: Iterable[Route]
-    ) -> None:
-        """An event was placed for each of `routes`; `channel` is its symbol's index."""
-        for route in routes:
-            self.copies += 1
-            right = route.right
-            agreement_id = right.agreement_id
-            listed = self._listed.get((partition, agreement_id))
-            if listed is None:
-                if not agreement_id or right.billing not in _LISTED:
-                    tenant_id = route.tenant_id if agreement_id else ""
-                    counted = (partition, agreement_id, tenant_id, right.billing)
-                    self._counted[counted] = self._counted.get(counted, 0) + 1
-                    continue
-                listed = (route.tenant_id, right.billing, [])
-                self._listed[partition, agreement_id] = listed
-            listed[2].append((pic, channel, offset))
+    def add(self, partition: int, offset: int, pic: bytes, channel: int, route: Route) -> None:
+        """A copy was placed by a metered route; `channel` is its symbol's index."""
+        self.copies += 1
+        right = route.right
+        agreement_id = right.agreement_id
+        listed = self._listed.get((partition, agreement_id))
+        if listed is None:
+            if not agreement_id or right.billing not in _LISTED:
+                tenant_id = route.tenant_id if agreement_id else ""
+                counted = (partition, agreement_id, tenant_id, right.billing)
+                self._counted[counted] = self._counted.get(counted, 0) + 1
+                return
+            listed = (route.tenant_id, right.billing, [])
+            self._listed[partition, agreement_id] = listed
+        listed[2].append((pic, channel, offset))
 
     def add_rest(self, partition: int, copies: int) -> None:
         """Once, at the end: `copies` were placed in all, and those not told of cost nobody.

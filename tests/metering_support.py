@@ -34,7 +34,8 @@ def values(
     """Facts of one transaction: (raw offset, serial of the number) of events by SEE."""
     facts = BillableFacts(decided_at)
     for offset, serial in events:
-        facts.add(partition, offset, number(serial).encode(), 3, routes or (route(),))
+        for one in routes or (route(),):
+            facts.add(partition, offset, number(serial).encode(), 3, one)
     return [value or b"" for _, value, _, _ in facts.records().get(partition, [])]
 
 

@@ -47,7 +47,7 @@ def disk_bytes(folder: Path) -> int:
 async def write(chosen: Settings, events: int) -> None:
     """Numbers in an order that has nothing to do with theirs, as scans come."""
     await apply_topics(chosen.kafka, chosen.layout)
-    routes = [[route(agreement)] for agreement in AGREEMENTS]
+    routes = [route(agreement) for agreement in AGREEMENTS]
     # Facts older than their topic's retention would be removed while they are metered.
     decided_at = int(time.time() * 1000)
     producer = clients.idempotent_producer(chosen.kafka, compression_type="lz4")
