@@ -53,6 +53,7 @@ def main() -> None:
         "routing": run("tests.bench.routing_bench"),
         "follower": on_a_broker("tests.bench.follower_bench"),
         "ingest": on_a_broker("tests.bench.ingest_bench"),
+        "metering": on_a_broker("tests.bench.metering_bench"),
         "router": run(
             "tests.bench.router_bench",
             *("--events", str(chosen.events), "--tenants", str(chosen.tenants)),
