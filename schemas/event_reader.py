@@ -10,9 +10,9 @@ right or wrong, which the plain one then judges; it costs a fifth.
 """
 
 from collections.abc import Callable
-from struct import Struct
-from struct import error as StructError  # noqa: N812  (the library names it in lower case)
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from mypy_extensions import i64
 
 from schemas.codec import FRAME_BYTES, MalformedRecordError, UnknownFrameError, frame_id
 from schemas.strict_avro import (
@@ -27,17 +27,16 @@ from schemas.strict_avro import (
 # Enum and union indices as they are written: index n is the byte 2n.
 _TIME_BASIS_LAST = 6
 _CHANNEL_LAST = 6
-_PRESENT = 2
+_PRESENT: Final = 2
 # Strings between unique_tracking_id and restricted: event_name to guaranteed_delivery.
-_V1_TEXTS = range(15)
-_V1_RESTRICTED_TEXTS = range(2)
+_V1_TEXTS: Final = 15
+_V1_RESTRICTED_TEXTS: Final = 2
 # By its first byte, how far it is from the start of a string of up to 63 bytes to what follows;
-# a negative or longer length leads out of any record (Kafka's own limit is 2 GiB).
-_BEYOND = 1 << 31
-_STEPS = tuple(1 + (n >> 1) if n < 128 and not n & 1 else _BEYOND for n in range(256))
-_three_words = Struct("<HHH").unpack_from
-# A named tuple's own constructor costs half as much again.
-_new = tuple.__new__
+# 0 for a negative or longer length.
+_STEPS = bytes(1 + (n >> 1) if n < 128 and not n & 1 else 0 for n in range(256))
+
+EventFields = tuple[bytes, bytes, int, int, bytes, int, int]
+"""`EventFacts` as a plain tuple, which the hot loop takes apart in one step."""
 
 
 class EventFacts(NamedTuple):
@@ -58,7 +57,12 @@ class EventFacts(NamedTuple):
 
 
 def read_event(value: bytes) -> EventFacts:
-    """Facts of a framed TrackingEvent of any version this build knows.
+    """`walk_event` by names."""
+    return EventFacts(*walk_event(value))
+
+
+def walk_event(value: bytes) -> EventFields:
+    """`EventFacts` of a framed TrackingEvent of any version this build knows, as a plain tuple.
 
     Raises UnknownFrameError for any other frame, MalformedRecordError for bytes that are not a
     well-formed record.
@@ -68,7 +72,8 @@ def read_event(value: bytes) -> EventFacts:
         raise _no_event(value)
     quick, plain = walks
     try:
-        return quick(value) or plain(value)
+        facts = quick(value)
+        return facts if facts is not None else plain(value)
     except (IndexError, ValueError) as error:
         raise MalformedRecordError(f"tracking_event: {error}") from error
 
@@ -79,26 +84,33 @@ def _no_event(value: bytes) -> ValueError:
     return UnknownFrameError(int.from_bytes(value[1:FRAME_BYTES], "big"))
 
 
-def _quick_v1(value: bytes) -> EventFacts | None:
-    """Facts of an ordinary record; None for any other. Positions only ever grow."""
+def _quick_v1(value: bytes) -> EventFields | None:
+    """Facts of an ordinary record; None for any other. Positions only ever grow.
+
+    A step of 0 leaves the position on a byte that nothing but a time accepts: a union refuses it,
+    and no record ends on it. So only the two strings before the time are asked for their step.
+    """
     steps = _STEPS
     try:
-        code_at = 5 + steps[value[5]]
-        time_at = code_at + steps[value[code_at]]
-        # event_time: six bytes, all but the last with the high bit, even (not negative).
-        low, middle, high = _three_words(value, time_at)
-        if low & 0x8081 != 0x8080 or middle & 0x8080 != 0x8080 or high & 0x8080 != 0x80:
+        code_at: i64 = 5 + steps[value[5]]
+        time_at: i64 = code_at + steps[value[code_at]]
+        if code_at == 5 or time_at == code_at:
             return None
-        basis = value[time_at + 6]
-        zip_at = time_at + 7
-        date_at = zip_at + steps[value[zip_at]]
-        pos = date_at + 1
+        event_time_ms = _quick_time(value, time_at)
+        if event_time_ms < 0:
+            return None
+        basis: i64 = value[time_at + 6]
+        zip_at: i64 = time_at + 7
+        date_at: i64 = zip_at + steps[value[zip_at]]
+        pos: i64 = date_at + 1
         if value[date_at]:
-            days, pos = read_number(value, pos)
+            days, after = read_number(value, pos)
             if value[date_at] != _PRESENT or not DATE_DAYS_MIN <= days <= DATE_DAYS_MAX:
                 return None
-        channel = value[pos]
-        rest_at = pos = pos + 1
+            pos = after
+        channel: i64 = value[pos]
+        rest_at: i64 = pos + 1
+        pos = rest_at
         if value[pos]:
             if value[pos] != _PRESENT:
                 return None
@@ -106,51 +118,57 @@ def _quick_v1(value: bytes) -> EventFacts | None:
             pos += steps[value[pos]]
         else:
             pos += 1
-        for _ in _V1_TEXTS:
+        for _ in range(_V1_TEXTS):
             pos += steps[value[pos]]
-        restricted_at = pos
-        if value[pos]:
-            if value[pos] != _PRESENT:
-                return None
-            pos += 1
-            for _ in _V1_RESTRICTED_TEXTS:
-                if value[pos]:
-                    if value[pos] != _PRESENT:
-                        return None
-                    pos += 1
+        restricted_at: i64 = pos
+        branch: i64 = value[pos]
+        pos += 1
+        if branch == _PRESENT:
+            for _ in range(_V1_RESTRICTED_TEXTS):
+                branch = value[pos]
+                pos += 1
+                if branch == _PRESENT:
                     pos += steps[value[pos]]
-                else:
-                    pos += 1
-        else:
-            pos += 1
-    except (IndexError, StructError):
+                elif branch:
+                    return None
+        elif branch:
+            return None
+    except IndexError:
         return None
     if (
         pos != len(value)
-        or high < 0x100
         or (basis | channel) & ~6
-        or not (value[5:time_at].isascii() and value[zip_at:date_at].isascii())
-        or not value[rest_at:].isascii()
+        or not value[5:time_at].isascii()
+        or not (value[zip_at:date_at] + value[rest_at:]).isascii()
     ):
         return None
-    event_time_ms = (
-        ((low >> 1) & 0x3F)
-        | (low & 0x7F00) >> 2
-        | (middle & 0x7F) << 13
-        | (middle & 0x7F00) << 12
-        | (high & 0x7F) << 27
-        | (high & 0x7F00) << 26
-    )
-    code = value[code_at + 1 : time_at]
-    zip_code = value[zip_at + 1 : date_at]
-    barcode = value[6:code_at]
-    return _new(
-        EventFacts,
-        (barcode, code, event_time_ms, basis >> 1, zip_code, channel >> 1, restricted_at),
+    return (
+        value[6:code_at],
+        value[code_at + 1 : time_at],
+        event_time_ms,
+        basis >> 1,
+        value[zip_at + 1 : date_at],
+        channel >> 1,
+        restricted_at,
     )
 
 
-def _plain_v1(value: bytes) -> EventFacts:
+def _quick_time(value: bytes, pos: i64) -> i64:
+    """Unix ms of an event_time of six bytes, which is 1970 to 2039; -1 for any other."""
+    first: i64 = value[pos]
+    second: i64 = value[pos + 1]
+    third: i64 = value[pos + 2]
+    fourth: i64 = value[pos + 3]
+    fifth: i64 = value[pos + 4]
+    last: i64 = value[pos + 5]
+    # All but the last with the high bit, even (not negative), no padding.
+    if not first & second & third & fourth & fifth & 0x80 or first & 1 or not 0 < last < 0x80:
+        return -1
+    low = (first & 0x7F) >> 1 | (second & 0x7F) << 6 | (third & 0x7F) << 13
+    return low | (fourth & 0x7F) << 20 | (fifth & 0x7F) << 27 | last << 34
+
+
+def _plain_v1(value: bytes) -> EventFields:
     """Facts of any well-formed record. An index beyond the end raises IndexError."""
     code_at = _text(value, FRAME_BYTES)
     time_at = _text(value, code_at)
@@ -171,16 +189,16 @@ def _plain_v1(value: bytes) -> EventFacts:
     if channel & 1 or channel > _CHANNEL_LAST:
         raise ValueError("channel")
     pos = _optional_text(value, pos + 1)
-    for _ in _V1_TEXTS:
+    for _ in range(_V1_TEXTS):
         pos = _text(value, pos)
     restricted_at = pos
     pos += 1
     if _is_present(value, restricted_at):
-        for _ in _V1_RESTRICTED_TEXTS:
+        for _ in range(_V1_RESTRICTED_TEXTS):
             pos = _optional_text(value, pos)
     if pos != len(value):
         raise ValueError(f"bytes left over at {pos}")
-    return EventFacts(
+    return (
         _content(value, FRAME_BYTES, code_at),
         _content(value, code_at, time_at),
         event_time_ms,
@@ -217,6 +235,8 @@ def _text(value: bytes, pos: int) -> int:
 
 
 # A new version is a new line here; a frame without one is never walked, passed on or cut.
-_WALKS: dict[bytes, tuple[Callable[[bytes], EventFacts | None], Callable[[bytes], EventFacts]]] = {
+_WALKS: dict[
+    bytes, tuple[Callable[[bytes], EventFields | None], Callable[[bytes], EventFields]]
+] = {
     b"\0" + frame_id("tracking_event", 1).to_bytes(4, "big"): (_quick_v1, _plain_v1),
 }

@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from schemas.reasons import Billing, UnitBilling
+from streams.record_format import OutRecord
 from streams.usage_records import UsageFact, encode_fact
 
 if TYPE_CHECKING:  # plans asks here whether a right is metered
     from streams.plans import Right, Route
-
-OutRecord = tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]
-"""Key, value, timestamp (Unix ms), headers."""
 
 FACT_EVENTS_MAX = 8_000
 """Events that one record lists; with numbers of 34 digits it stays below 360 kB."""

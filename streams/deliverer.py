@@ -73,7 +73,7 @@ from streams.delivery import (
 )
 from streams.errors import ChangeVoidError, LeaseExpiredError
 from streams.group_offsets import Offsets, await_offsets
-from streams.record_batches import send_records
+from streams.record_batches import send_encoded, send_records
 from streams.settings import KafkaSettings, RouterSettings
 from streams.transactions import (
     TRANSACTION_BYTES_MAX,
@@ -383,9 +383,9 @@ class Deliverer(Generic[SnapshotT]):
     ) -> None:
         names = self.identity.topics
         for (topic, partition), out in routed.tenant.items():
-            await send_records(producer, topic, partition, out)
-        for partition, out in routed.quarantine.items():
-            await send_records(producer, names.quarantine, partition, out)
+            await send_encoded(producer, topic, partition, out)
+        for partition, records in routed.quarantine.items():
+            await send_records(producer, names.quarantine, partition, records)
         spans = {partition: (self._next[partition], end) for partition, end in after.items()}
         entries = ledger_records(self.identity, self._nonce, snapshot, spans, decided_at_ms)
         for partition, entry in entries.items():

@@ -21,7 +21,7 @@ from streams.acknowledgement import (
 from streams.changes import build_change
 from streams.errors import MidgateError
 from streams.group_offsets import Offsets
-from streams.record_batches import OutRecord
+from streams.record_format import OutRecord, PartitionRecords
 from streams.topics import TopicNames
 
 
@@ -34,7 +34,7 @@ class MissingOffsetError(MidgateError):
 
 
 class Record(Protocol):
-    """An input record, as aiokafka's ConsumerRecord."""
+    """An input record: a `RawRecord`, or what stands in for one."""
 
     @property
     def partition(self) -> int: ...
@@ -48,7 +48,7 @@ class Routed(Protocol):
     @property
     def records(self) -> int: ...
     @property
-    def tenant(self) -> Mapping[tuple[str, int], Sequence[OutRecord]]: ...
+    def tenant(self) -> Mapping[tuple[str, int], PartitionRecords]: ...
     @property
     def quarantine(self) -> Mapping[int, Sequence[OutRecord]]: ...
     @property

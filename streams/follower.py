@@ -39,6 +39,7 @@ from streams.errors import (
     UpgradeNeededError,
     WrongLogError,
 )
+from streams.garbage import collector_off
 from streams.lease import NEVER, Lease
 from streams.lease_clock import lease_clock
 from streams.log_end import LogEnd
@@ -340,9 +341,10 @@ class Follower:
                     hint=HINT_WRONG_LOG,
                 ) from error
             records = fetched.get(self._partition, [])
-            for first in range(0, len(records), CHUNK_RECORDS):
-                self._apply(records[first : first + CHUNK_RECORDS])
-                await asyncio.sleep(0)
+            with collector_off():
+                for first in range(0, len(records), CHUNK_RECORDS):
+                    self._apply(records[first : first + CHUNK_RECORDS])
+                    await asyncio.sleep(0)
             self._pass_to(await consumer.position(self._partition))
             if not records and self._unsaved >= SNAPSHOT_CHANGES:  # not amid a long read
                 await self._save()

@@ -21,7 +21,7 @@ from streams.acceptance import (
 )
 from streams.change_reader import Change
 from streams.changes import import_subject
-from streams.facts import Grant, grant_of
+from streams.facts import Grant, at_offset, grant_of
 from streams.rights_state import RightsState
 
 IMPORT_ROWS_MAX = 1_000_000
@@ -113,26 +113,29 @@ class Imports:
             return DIGEST, False
         if timestamp_ms - staged.first_ms > IMPORT_MS_MAX:
             return LATE, False
-        restricting = _judge_rows(state, rows, offset)
-        if restricting is None:
+        judged = _judge_rows(state, rows, offset)
+        if judged is None:
             return ROW, False
-        for row in rows:
-            grant = row.grant._replace(changed_at=offset)
+        grants, restricting = judged
+        for grant in grants:
             state.put_grant(grant, new=grant.grant_id not in state.grants)
         return ACCEPTED, restricting
 
 
-def _judge_rows(state: RightsState, rows: list[Row], offset: int) -> bool | None:
-    """None when any row would be void; else whether any restricts."""
+def _judge_rows(
+    state: RightsState, rows: list[Row], offset: int
+) -> tuple[list[Grant], bool] | None:
+    """None when any row would be void; else the grants in force, and whether any restricts."""
+    grants: list[Grant] = []
     before: dict[str, Grant] = {}
     in_force = state.grants.find
     restricting = False
-
     for row in rows:
         grant_id = row.grant.grant_id
         present = before.get(grant_id) or in_force(grant_id)
         if row.fault or judge_grant(state, row.grant, row.base, present) != ACCEPTED:
             return None
         restricting = restricting or row.restricting or grant_narrows(present, row.grant)
-        before[grant_id] = row.grant._replace(changed_at=offset)
-    return restricting
+        grant = before[grant_id] = at_offset(row.grant, offset)
+        grants.append(grant)
+    return grants, restricting

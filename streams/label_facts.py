@@ -18,7 +18,7 @@ class LabelEntry(NamedTuple):
     """
 
     label_id: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks
     mid: str
     generated_by: str
     merchant_token_id: str

@@ -17,7 +17,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
 
 from streams.authorization_writer import AuthorizationWriter
 from streams.deliverer import Deliverer
@@ -30,6 +29,7 @@ from streams.lane_report import LaneReport
 from streams.lanes import LaneLayout
 from streams.lease_clock import lease_clock
 from streams.metrics import LaneState, Metrics, Outcome
+from streams.raw_record import RawRecord
 from streams.rights import RightsSnapshot
 from streams.routing import RoutedBatch, route_batch
 from streams.settings import Settings
@@ -117,7 +117,7 @@ class Lane:
             clock_ms=lambda: time.time_ns() // 1_000_000,
             monotonic=lease_clock,
         )
-        self._waiting: list[ConsumerRecord] = []
+        self._waiting: list[RawRecord] = []
         self._committed_at = time.monotonic()
         self._go = asyncio.Event()
         self._go.set()
@@ -242,7 +242,7 @@ class Lane:
 
     def _route(
         self,
-        records: Sequence[ConsumerRecord],
+        records: Sequence[RawRecord],
         snapshot: RightsSnapshot,
         decided_at_ms: int,
         bytes_out_max: int,
@@ -254,7 +254,7 @@ class Lane:
         self._record_s = (time.perf_counter() - began) / routed.records
         return routed
 
-    async def _deliver(self, records: list[ConsumerRecord]) -> None:
+    async def _deliver(self, records: list[RawRecord]) -> None:
         began = time.perf_counter()
         delivered = await self._deliverer.deliver(records, self._route)
         seconds = time.perf_counter() - began

@@ -10,11 +10,12 @@ from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
 
 from streams import clients
 from streams.ending import end_tasks
 from streams.errors import MidgateError
+from streams.raw_fetcher import yield_raw_records
+from streams.raw_record import RawRecord
 from streams.settings import KafkaSettings
 
 # One fetch brings this much of each partition, compressed; about 20,000 events in practice, so
@@ -60,6 +61,7 @@ class LaneFetch:
         except BaseException:
             await consumer.stop()
             raise
+        yield_raw_records(consumer)
         consumer.assign(self.partitions)
         consumer.pause(*self.partitions)
         self._consumer = consumer
@@ -76,7 +78,7 @@ class LaneFetch:
             consumer.seek(partition, offsets[partition.partition])
         consumer.resume(*self.partitions)
 
-    async def collect(self, records_max: int, *, fill: Callable[[], bool]) -> list[ConsumerRecord]:
+    async def collect(self, records_max: int, *, fill: Callable[[], bool]) -> list[RawRecord]:
         """The next records, at most `records_max`; empty when none came within a short wait.
 
         In order within each partition. With a backlog the batch is filled up for as long as `fill`
@@ -85,7 +87,7 @@ class LaneFetch:
         Raises KafkaError, also for an offset out of range (never reset), and FetchEndedError.
         """
         consumer = self._started()
-        records: list[ConsumerRecord] = []
+        records: list[RawRecord] = []
         wait_ms, rounds = IDLE_POLL_MS, 1 + FILL_ROUNDS_MAX
         while rounds > 0 and len(records) < records_max:
             fetched = await consumer.getmany(

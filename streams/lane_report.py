@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 
 from aiokafka.errors import OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord
 
 from streams.delivery import DeposedError, MissingOffsetError
 from streams.errors import ChangeVoidError, NotAuthorizedError, WrongLogError
 from streams.health import LaneHealth
 from streams.logs import get_logger
 from streams.metrics import LaneState, Metrics, Outcome
+from streams.raw_record import RawRecord
 from streams.routing import RoutedBatch
 from streams.transactions import TransactionFailedError
 
@@ -90,9 +90,7 @@ class LaneReport:
         self.enter(LaneState.RUNNING)
         self._metrics.transactions.labels(outcome.value).inc()
 
-    def delivered(
-        self, records: Sequence[ConsumerRecord], routed: RoutedBatch, seconds: float
-    ) -> None:
+    def delivered(self, records: Sequence[RawRecord], routed: RoutedBatch, seconds: float) -> None:
         """A batch was committed, `seconds` after its transaction began."""
         metrics, now_ms = self._metrics, time.time() * 1000
         times_ms = [record.timestamp for record in records]

@@ -79,7 +79,7 @@ class LatencyHistogram(Collector):
 class Metrics:
     """Every metric of one worker, in a registry of its own."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, core: str = "plain") -> None:
         _without_created()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._traffic()
@@ -89,8 +89,8 @@ class Metrics:
         self._metering()
         # process_cpu_seconds_total, process_resident_memory_bytes and so on, as everywhere.
         ProcessCollector(registry=self.registry)
-        build = Info("midgate_build", "Version that runs; no value.", registry=self.registry)
-        build.info({"version": version})
+        what = "Version that runs, and whether its core is compiled or plain Python; no value."
+        Info("midgate_build", what, registry=self.registry).info({"version": version, "core": core})
 
     def _traffic(self) -> None:
         registry = self.registry

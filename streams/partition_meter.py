@@ -38,7 +38,8 @@ from streams.ending import in_thread, say_goodbye
 from streams.errors import BrokerUnreachableError, UpgradeNeededError, WrongLogError
 from streams.metering import Metered, meter
 from streams.metrics import Metrics
-from streams.record_batches import OutRecord, send_records
+from streams.record_batches import send_records
+from streams.record_format import OutRecord
 from streams.settings import Settings
 from streams.topics_client import TopicsAdmin
 from streams.transactions import TransactionalProducer

@@ -24,6 +24,7 @@ from streams.decision import (
 )
 from streams.facts import Grant
 from streams.label_facts import LabelEntry
+from streams.record_format import encode_header
 from streams.rule_sets import USPS_RULES
 
 # Beyond any instant that a record can hold (schemas.strict_avro).
@@ -43,7 +44,7 @@ class Right(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where an allowed event goes; `header` names the grant and is ready for the record.
+    """Where an allowed event goes; `header` names the grant, encoded for the record.
 
     `right.restricted`: the record goes uncut.
     """
@@ -52,12 +53,15 @@ class Route(NamedTuple):
     topic: str
     partitions: int
     right: Right
-    header: tuple[str, bytes]
+    header: bytes
 
     @property
     def grant_id(self) -> str:
         """The grant that allows it."""
         return self.right.grant_id
+
+
+Routes = tuple[Route, ...]
 
 
 class Option(NamedTuple):
@@ -73,7 +77,7 @@ class EventRoutes(NamedTuple):
     `awaits_label`: tenants that get nothing, and would under a grant whose label is not known yet.
     """
 
-    routes: tuple[Route, ...]
+    routes: Routes
     reason: Reason
     awaits_label: tuple[str, ...]
 
@@ -85,7 +89,7 @@ class Plan(NamedTuple):
     there are none, and `reason` is what a grant asks of the event: `for_event` says what happens.
     """
 
-    routes: tuple[Route, ...]
+    routes: Routes
     reason: Reason
     valid_from_ms: int
     valid_until_ms: int
@@ -171,7 +175,7 @@ def _route(allowed: GrantJudgement, rights: Lookup) -> Route:
     tenant = rights.tenants[grant.tenant_id]
     assert billing is not None, "what is allowed is billed, or not for a reason"
     right = Right(grant.grant_id, allowed.restricted, billing, grant.agreement_id)
-    header = (GRANT_HEADER, grant.grant_id.encode())
+    header = encode_header(GRANT_HEADER, grant.grant_id.encode())
     return Route(grant.tenant_id, tenant.topic, tenant.partitions, right, header)
 
 

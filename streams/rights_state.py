@@ -76,7 +76,7 @@ class RightsState:
         self.grants: ShardedMap[str, Grant] = ShardedMap()
         self.tokens: ShardedMap[str, MerchantToken] = ShardedMap()
         # Those that count, by subject; a lifted one is only in `offsets`.
-        self.revocations: ShardedMap[str, Revocation] = ShardedMap()
+        self.revocations: ShardedMap[str, Revocation] = ShardedMap(SHARDS_FEW)
         self.rule_sets: tuple[RuleSet, ...] = ()
         self.deliverers: dict[str, Deliverer] = {}
         # Offset at which a subject last changed; a known grant's is in the grant itself.
@@ -125,7 +125,10 @@ class RightsState:
             self.add_grant(grant)
         else:
             self.grants[grant.grant_id] = grant
-        self._touch(self._mids_of(grant))
+        if grant.mid:
+            self.plans.part(grant.mid.encode())
+        else:
+            self._touch(self.crids[grant.crid].mids)
 
     def add_grant(self, grant: Grant) -> None:
         """A grant whose id is not known yet, without forgetting any plan."""

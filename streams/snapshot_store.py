@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from streams.garbage import collector_off
 from streams.rights import Rights
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,8 @@ class SnapshotStore:
             log.warning("snapshot_unreadable", path=str(path), error=str(error))
             return None
         try:
-            rights = Rights.load(data)
+            with collector_off():
+                rights = Rights.load(data)
         except ValueError as error:
             log.warning("snapshot_damaged", path=str(path), error=str(error))
             return None

@@ -26,8 +26,7 @@ from typing import Any, Self, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
-from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
-from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.broker_features import require_transactions_v2
@@ -35,6 +34,8 @@ from streams.clients import connection
 from streams.ending import end_tasks, say_goodbye
 from streams.endtxn import EpochBumpingTransactionManager, KillableSender
 from streams.errors import MidgateError
+from streams.prepared_batch import PreparedBatch
+from streams.record_format import BATCH_BYTES_MAX, RecordBatch
 from streams.settings import KafkaSettings
 from streams.transaction_client import TransactionClient
 from streams.transaction_failures import (
@@ -60,9 +61,6 @@ T = TypeVar("T")
 # takes seconds. Longer, and the caller's own retry (with its own jitter) is the better judge.
 OPEN_S_MAX = 30.0
 CLOSE_S_MAX = 1.0
-# Uncompressed bytes of one batch. A compressed batch may not exceed `max.message.bytes` (1 MiB
-# on raw); random bytes grow a little under lz4, so stay below. A single record always fits.
-BATCH_BYTES_MAX = 1_000_000
 # Past 100 MB (`socket.request.max.bytes`) the broker closes the connection. One produce request
 # takes a batch of every partition, so the whole transaction bounds it. Callers bound their own
 # batches far lower; this is the last line.
@@ -70,8 +68,6 @@ TRANSACTION_BYTES_MAX = 64 * 1024 * 1024
 # A topic that was just made may be unknown to one broker for a moment.
 METADATA_ATTEMPTS_MAX = 5
 METADATA_BACKOFF_S = 0.05
-
-COMPRESSIONS = {"lz4": DefaultRecordBatch.CODEC_LZ4, "none": DefaultRecordBatch.CODEC_NONE}
 
 
 class ProducerState(Enum):
@@ -112,6 +108,7 @@ class TransactionalProducer:
         self.transactional_id = transactional_id
         self._timeout_s = transaction_timeout_ms / 1000
         self._bytes_max = transaction_bytes_max
+        self._compression = compression
         self._state = ProducerState.READY
         self._failure: TransactionFailedError | None = None
         self._deadline = 0.0
@@ -125,7 +122,7 @@ class TransactionalProducer:
         self._accumulator = MessageAccumulator(
             self._client.cluster,
             BATCH_BYTES_MAX,
-            COMPRESSIONS[compression],
+            0,  # batches come compressed
             self._timeout_s,
             txn_manager=self._manager,
             linger_ms=0,
@@ -258,12 +255,8 @@ class TransactionalProducer:
             lambda: asyncio.shield(self._manager.add_offsets_to_txn(dict(offsets), group)),
         )
 
-    def create_batch(self) -> BatchBuilder:
-        """An empty batch. `append(timestamp=, key=, value=, headers=)` answers None when full."""
-        return self._accumulator.create_builder()
-
     async def send_batch(
-        self, builder: BatchBuilder, topic: str, partition: int
+        self, batch: RecordBatch, topic: str, partition: int
     ) -> asyncio.Future[Any]:
         """Queue a batch; the future ends when it is written. `commit` awaits it in any case.
 
@@ -271,8 +264,9 @@ class TransactionalProducer:
         TransactionRefusedError, which names the topic, when the topic or partition is unknown.
         """
         self._require(ProducerState.IN_TRANSACTION)
-        assert builder.record_count() > 0, "an empty batch would only cost a marker"
-        self._bytes += builder.size()
+        assert batch.count > 0, "an empty batch would only cost a marker"
+        prepared = PreparedBatch(batch, compression=self._compression)
+        self._bytes += prepared.size()
         if self._bytes > self._bytes_max:
             raise self._fail(
                 TransactionTooLargeError(
@@ -293,7 +287,7 @@ class TransactionalProducer:
         future: asyncio.Future[Any] = await self._within(
             "queueing a batch",
             lambda: self._accumulator.add_batch(
-                builder, TopicPartition(topic, partition), self._timeout_s
+                prepared, TopicPartition(topic, partition), self._timeout_s
             ),
         )
         future.add_done_callback(_retrieve)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from schemas.codec import MalformedRecordError, decode, encode
 from schemas.reasons import UnitBilling
+from streams.record_format import sized, varint
 
 CHANNELS = ("UNKNOWN", "API", "WEBHOOK", "SEE")
 """By index, as a tracking event and a fact name them."""
@@ -201,16 +202,14 @@ def unit_record(unit: UsageUnit) -> Record:
     """A unit's record; the same unit is always the same record."""
     ids = (CALL, unit.call_id) if unit.kind == "CALL" else (EVENT,)
     key = usage_key(unit.agreement_id, *ids, unit.tracking_number)
-    number, call_id = unit.tracking_number.encode(), unit.call_id.encode()
+    # Avro's numbers and lengths are the varints of Kafka's records.
     value = b"".join(
         (
             _head(unit[:6]),
-            _long(len(number)),
-            number,
-            _long(len(call_id)),
-            call_id,
-            _long(unit.raw_partition),
-            _long(unit.raw_offset),
+            sized(unit.tracking_number.encode()),
+            sized(unit.call_id.encode()),
+            varint(unit.raw_partition),
+            varint(unit.raw_offset),
         )
     )
     return key, value, unit.metered_at
@@ -225,17 +224,6 @@ def _head(first: tuple[str, str, str, UnitBilling, str, int]) -> bytes:
     empty = UsageUnit(*first, "", "", 0, 0)
     value = encode("usage_unit", {**empty._asdict(), "billing": empty.billing.name})
     return value[: -len(b"\0\0\0\0")]
-
-
-def _long(number: int) -> bytes:
-    """A number as Avro writes it: zigzag, seven bits a byte."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
 
 
 def tally_key(agreement_id: str, month: str, billing: UnitBilling, partition: int) -> bytes:

@@ -16,7 +16,7 @@ from streams.follower import Follower
 from streams.group_offsets import fetch_offsets
 from streams.lanes import LaneLayout
 from streams.lease_clock import lease_clock
-from streams.record_batches import OutRecord
+from streams.record_format import OutRecord, PartitionRecords, encode_records
 from streams.rights import RightsSnapshot
 from streams.settings import (
     AuthorizationSettings,
@@ -51,7 +51,7 @@ class RoutedRecords:
     """What the test's own routing put out."""
 
     records: int
-    tenant: Mapping[tuple[str, int], list[OutRecord]]
+    tenant: Mapping[tuple[str, int], PartitionRecords]
     quarantine: Mapping[int, list[OutRecord]] = field(default_factory=dict)
     bytes_out: int = 0
 
@@ -75,7 +75,7 @@ def route_all_to(topic: str) -> Route:
                 break
             bytes_out += len(record.value)
             out.append((b"k", record.value, decided_at_ms, []))
-        return RoutedRecords(len(out), {(topic, 0): out}, bytes_out=bytes_out)
+        return RoutedRecords(len(out), {(topic, 0): encode_records(out)}, bytes_out=bytes_out)
 
     return route
 

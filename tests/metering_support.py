@@ -20,7 +20,7 @@ def route(
 ) -> Route:
     """A route as a plan makes it."""
     right = Right("g1", False, billing, agreement_id)
-    return Route(tenant_id, f"midgate.tenant.{tenant_id}", 1, right, ("mg-grant", b"g1"))
+    return Route(tenant_id, f"midgate.tenant.{tenant_id}", 1, right, b"\x10mg-grant\x04g1")
 
 
 def number(serial: int) -> str:

@@ -16,6 +16,7 @@ from aiokafka.structs import OffsetAndMetadata
 from streams import clients
 from streams.settings import KafkaSettings
 from streams.transactions import TransactionalProducer
+from tests.records_support import one_batch
 from tests.tcp_proxy import TcpProxy
 
 # Shorter than the default, so that a broker's time-out is seen within a test.
@@ -181,10 +182,7 @@ async def send_values(
     producer: TransactionalProducer, topic: str, *payloads: bytes, partition: int = 0
 ) -> None:
     """One batch of values."""
-    batch = producer.create_batch()
-    for payload in payloads:
-        assert batch.append(timestamp=None, key=b"k", value=payload) is not None
-    await producer.send_batch(batch, topic, partition)
+    await producer.send_batch(one_batch(*payloads), topic, partition)
 
 
 def offsets_of(

@@ -25,7 +25,7 @@ FAUST = (sys.executable, "-m", "faust", "-A", "streams.worker", "worker", "-l", 
 
 
 class WorkerProcess:
-    """One worker with JSON logs and pages on a free port."""
+    """One worker with JSON logs and pages on a free port; `code` is the tree that it runs."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class WorkerProcess:
         layout: LayoutSettings,
         *,
         command: tuple[str, ...] = FAUST,
+        code: Path = ROOT,
         **settings: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ class WorkerProcess:
         self._out = self.log_file.open("wb")
         self.process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=code,
             env=environment,
             stdout=self._out,
             stderr=subprocess.STDOUT,

@@ -46,7 +46,6 @@ from connectors.see_files.files_topic import FilesTopic
 from connectors.see_files.limits import IngestLimits, Pace
 from connectors.see_files.line_reader import LineReader
 from connectors.see_files.source_file import FileRefusedError, SourceFile
-from streams.compression import use_quick_lz4
 from streams.errors import BrokerUnreachableError, ConfigurationError, MidgateError
 from streams.garbage import BetweenBatches
 from streams.record_batches import send_records
@@ -111,7 +110,6 @@ class FileIngest:
         self._resumed_from = 0
         self._starts = 0
         self._has_progressed = False
-        use_quick_lz4()
 
     @property
     def transactional_id(self) -> str:

@@ -44,7 +44,8 @@ def explain(
 ) -> None:
     """Explain a decision: the parse, each grant considered, the outcome and its reason.
 
-    A barcode is decided anew, under the present rights. A raw position is explained as it was
+    A barcode is decided anew, under the present rights, as an event of that instant (UTC) whose
+    label is not known. A raw position is explained as it was
     decided: at the instant and under the rights that the ledger names, if it was decided already.
     """
     effective = settings(context)

@@ -1,13 +1,14 @@
 """The router's throughput with everything on, beside a naive Faust agent of the same job.
 
     python -m tests.bench.router_bench [--events N] [--tenants N] [--workers N] [--bootstrap H:P]
-                                       [--measure FILE]
+                                       [--core auto|plain|compiled] [--measure FILE]
 
 Everything on: rights from the authorization log, lease, registrations, ledger, headers,
 quarantine, metrics, one transaction a batch with acks=all; real worker processes; the broker on
-the same machine. The figure runs from the commit of 10 % to that of 100 % of the events, and is
-printed only after every tenant topic was read back and equals what it should hold. `--measure`
-runs the neutral yardstick's own `watch` and `check` beside ours.
+the same machine. `--core`: the hot core modules compiled by mypyc, in a copy of the code, or as
+plain Python; auto compiles where there is a C compiler. The figure runs from the commit of 10 % to
+that of 100 % of the events, and is printed only after every tenant topic was read back and equals
+what it should hold. `--measure` runs the neutral yardstick's own `watch` and `check` beside ours.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from deploy.compile_core import compile_copy, has_compiler
 from deploy.local_kafka.broker import LocalKafka
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicNames
@@ -111,7 +113,7 @@ async def route(
         )
         workers = []
         for number in range(options.workers):
-            worker = WorkerProcess(folder / f"worker{number}", kafka, layout)
+            worker = WorkerProcess(folder / f"worker{number}", kafka, layout, code=options.code)
             stack.callback(worker.close)
             workers.append(worker)
         beside = _yardstick(options, layout, "watch", "--group", layout.router_group)
@@ -219,7 +221,13 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
         say(yardstick_check=json.loads(beside.communicate()[0]))
     if right["wrong_tenants"]:
         return 1
-    say(router=figure, workers=options.workers, lanes=options.lanes, tenants=options.tenants)
+    say(
+        router=figure,
+        core=options.core,
+        workers=options.workers,
+        lanes=options.lanes,
+        tenants=options.tenants,
+    )
     if options.naive_events:
         say(naive_faust_agent=await naive(options, kafka, folder))
     return 0
@@ -236,10 +244,17 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--prefix", default="bench")
     parser.add_argument("--bootstrap", default="", help="a running broker (else one is started)")
+    parser.add_argument("--core", choices=("auto", "plain", "compiled"), default="auto")
     parser.add_argument("--measure", default="", help="path of the neutral yardstick measure.py")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="midgate-bench-") as name:
         folder = Path(name)
+        compiled = options.core == "compiled" or (options.core == "auto" and has_compiler())
+        options.code = ROOT
+        if compiled:
+            options.code = folder / "code"
+            compile_copy(options.code)
+        options.core = "compiled" if compiled else "plain"
         with a_broker(options.bootstrap, folder) as bootstrap:
             options.bootstrap_in_use = bootstrap
             return asyncio.run(run(options, folder))

@@ -12,28 +12,16 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from streams import changes
+from streams.raw_record import RawRecord
 from streams.rights import Rights, RightsSnapshot
 from streams.routing import route_batch
 from tests.bench.workload import Workload
 
 NOW_MS = 1_786_000_000_000
 APP_ID = "midgate"
-
-
-@dataclass(slots=True)
-class Raw:
-    """A raw record as the router sees it."""
-
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def rights_of(workload: Workload) -> Rights:
@@ -74,16 +62,18 @@ def rights_of(workload: Workload) -> Rights:
     return rights
 
 
-def raw_records(workload: Workload) -> list[Raw]:
+def raw_records(workload: Workload) -> list[RawRecord]:
     """The workload's events in four partitions, as fetched: runs of one partition."""
     records = [
-        Raw(number % 4, number // 4, NOW_MS, barcode, value)
+        RawRecord(number % 4, number // 4, NOW_MS, barcode, value)
         for number, (barcode, value, _) in enumerate(workload.pieces())
     ]
     return sorted(records, key=lambda record: (record.offset // 1000, record.partition))
 
 
-def measure(records: Sequence[Raw], snapshot: RightsSnapshot, batch: int) -> tuple[float, int]:
+def measure(
+    records: Sequence[RawRecord], snapshot: RightsSnapshot, batch: int
+) -> tuple[float, int]:
     """Microseconds of processor time an event, and copies delivered."""
     copies = 0
     gc.collect()

@@ -11,7 +11,6 @@ import argparse
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,13 +21,13 @@ from typing import Any
 
 import fastavro
 
+from deploy.compile_core import compile_copy
 from schemas import barcode, event_reader
 from schemas.codec import FRAME_BYTES, decode, encode, frame_id, schema_text
 from schemas.event_id import event_id
 
 ROUNDS = 300
 CALLS = 200
-COMPILED = ("barcode.py", "event_reader.py", "event_id.py", "strict_avro.py")
 EVENT: dict[str, Any] = {
     "barcode": "9261290336128704042634",
     "event_code": "01",
@@ -120,19 +119,7 @@ def measure() -> dict[str, float]:
 def measure_compiled() -> dict[str, float]:
     """The same in a process that imports a compiled copy."""
     with tempfile.TemporaryDirectory() as folder:
-        package = Path(barcode.__file__).parent
-        shutil.copytree(package, Path(folder, "schemas"), ignore=shutil.ignore_patterns("*.so"))
-        mypyc = Path(sys.executable).with_name("mypyc")
-        sources = [f"schemas/{name}" for name in COMPILED]
-        built = subprocess.run(
-            [str(mypyc), "--ignore-missing-imports", *sources],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        if built.returncode:
-            raise SystemExit(f"mypyc failed:\n{built.stdout}{built.stderr}")
+        compile_copy(Path(folder))
         done = subprocess.run(
             [sys.executable, str(Path(__file__).resolve()), "--json"],
             cwd=folder,

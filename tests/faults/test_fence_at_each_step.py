@@ -10,6 +10,7 @@ import pytest
 
 from streams.settings import KafkaSettings
 from streams.transactions import TransactionalProducer, TransactionFailedError
+from tests.records_support import one_batch
 from tests.transaction_support import (
     committed_offset,
     make_topics,
@@ -76,9 +77,7 @@ async def _transaction(
     await reach("offsets")
     await producer.send_offsets(offsets_of(raw, 1), raw)
     await reach("records")
-    batch = producer.create_batch()
-    batch.append(timestamp=None, key=b"k", value=payload)
-    await (await producer.send_batch(batch, tenant, 0))
+    await (await producer.send_batch(one_batch(payload), tenant, 0))
     await reach("commit")
     await producer.commit()
 

@@ -10,6 +10,7 @@ import struct
 import pytest
 
 from streams.settings import KafkaSettings
+from tests.records_support import one_batch
 from tests.tcp_proxy import END_TXN, Fault, TcpProxy
 from tests.transaction_support import (
     committed_offset,
@@ -67,9 +68,7 @@ async def test_a_late_copy_is_refused(
 
         await producer.begin()
         await producer.send_offsets(offsets_of(raw, 20), prefix)
-        batch = producer.create_batch()
-        batch.append(timestamp=None, key=b"k", value=b"2, first half")
-        await (await producer.send_batch(batch, first, 0))
+        await (await producer.send_batch(one_batch(b"2, first half"), first, 0))
         assert await recorder.play_again(recorder.frames[-1]) == PRODUCER_FENCED
         assert await values(kafka_settings, first, wait=False) == [b"1"]
 

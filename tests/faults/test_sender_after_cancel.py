@@ -11,6 +11,7 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 
 from streams.settings import KafkaSettings
+from tests.records_support import one_batch
 from tests.transaction_support import (
     committed_offset,
     drop_plain,
@@ -54,9 +55,7 @@ async def test_nothing_goes_out_after_close(
     producer = await open_producer(kafka_settings, prefix, raw, tenant)
     await producer.begin()
     await producer.send_offsets(offsets_of(raw, 1), prefix)
-    batch = producer.create_batch()
-    batch.append(timestamp=None, key=b"k", value=b"1")
-    await (await producer.send_batch(batch, tenant, 0))
+    await (await producer.send_batch(one_batch(b"1"), tenant, 0))
     slow = SlowConnecting(producer.client)
     if not kill_sender:
         producer._sender.kill = lambda: set()  # type: ignore[method-assign]

@@ -5,11 +5,11 @@ import os
 from collections.abc import Callable
 
 import pytest
-from aiokafka.structs import ConsumerRecord
 
 from streams import clients
 from streams.batch_size import URGENT_RECORDS_MAX
 from streams.lane_fetch import LaneFetch
+from streams.raw_record import RawRecord
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicNames
 from tests.integration.router.test_lane_dies import ACME, running_router
@@ -39,7 +39,7 @@ async def test_filling_ends_when_it_is_urgent(
     await fetch.open()
     try:
         fetch.seek({0: 0})
-        records: list[ConsumerRecord] = []
+        records: list[RawRecord] = []
         async with asyncio.timeout(30):
             while not records:
                 records = await fetch.collect(LARGE_COUNT, fill=lambda: not urgent)
@@ -60,7 +60,7 @@ async def test_a_change_seen_while_collecting_makes_the_batch_small(
         collect, deliver = lane._fetch.collect, lane._deliver
         batches: list[int] = []
 
-        async def collects(records_max: int, *, fill: Callable[[], bool]) -> list[ConsumerRecord]:
+        async def collects(records_max: int, *, fill: Callable[[], bool]) -> list[RawRecord]:
             """Much at once, and a restricting change beside it, the first time."""
             records = await collect(records_max, fill=fill)
             while records and not batches and len(records) <= URGENT_RECORDS_MAX:
@@ -69,7 +69,7 @@ async def test_a_change_seen_while_collecting_makes_the_batch_small(
                 follower.restricting_version = lane._deliverer.acknowledged_version + 1
             return records
 
-        async def delivers(records: list[ConsumerRecord]) -> None:
+        async def delivers(records: list[RawRecord]) -> None:
             batches.append(len(records))
             await deliver(records)
 

@@ -21,6 +21,7 @@ from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicNames
 from streams.transactions import TransactionalProducer
 from tests.integration.see_files.taken_in import taken_in
+from tests.records_support import one_batch
 
 pytestmark = pytest.mark.broker
 
@@ -203,8 +204,7 @@ async def test_who_holds_the_files_topic_is_named(
     )
     try:
         await holder.begin()
-        batch = holder.create_batch()
-        batch.append(timestamp=1, key=b"other", value=None)
+        batch = one_batch(None, key=b"other")
         await (await holder.send_batch(batch, midgate_topics.files, 0))
         result = await run.ingest(see_file(600))
         assert isinstance(result.error, FilesTopicHeldError)

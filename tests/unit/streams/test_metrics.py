@@ -60,7 +60,7 @@ def test_nothing_carries_a_tenant_or_a_number_of_a_piece() -> None:
         for sample in family.samples
         for label in sample.labels
     }
-    assert labels <= {"reason", "lane", "state", "outcome", "le", "version"}
+    assert labels <= {"reason", "lane", "state", "outcome", "le", "version", "core"}
     assert 'midgate_events_withheld_total{reason="no_grant"} 2.0' in text
 
 

@@ -4,14 +4,16 @@ Formats are written out here from docs/authorization-log.md, not computed by the
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import decode, encode
+from streams.raw_record import RawRecord
 from streams.routing import RoutedBatch, route_batch
+from tests.records_support import decoded
 from tests.unit.streams.log_building import APP_ID, LOG_ID, MID, Log
 
 OWNED = "92748901234567000000000018"
@@ -19,16 +21,11 @@ ROUTED = "420902459261290336128704042634"
 NOBODY = "9361212345600000000017"
 NO_OWNER = "9505511069605048600624"
 NOW_MS = 1_785_000_000_000
+DEFAULTS = {"partition": 0, "offset": 0, "timestamp": 77, "key": b"key"}
 
 
-@dataclass(frozen=True)
-class Raw:
-    value: bytes | None
-    partition: int = 0
-    offset: int = 0
-    timestamp: int = 77
-    key: bytes | None = b"key"
-    headers: tuple[tuple[str, bytes], ...] = field(default=())
+def Raw(value: bytes | None, **fields: Any) -> RawRecord:
+    return RawRecord(**{**DEFAULTS, **fields, "value": value})
 
 
 def event(barcode: str = OWNED, **fields: object) -> bytes:
@@ -57,13 +54,13 @@ def _log() -> Log:
 RIGHTS = _log().rights.snapshot(0.0)
 
 
-def route(*records: Raw, bytes_out_max: int = 1 << 40) -> RoutedBatch:
+def route(*records: RawRecord, bytes_out_max: int = 1 << 40) -> RoutedBatch:
     return route_batch(records, RIGHTS, NOW_MS, app_id=APP_ID, bytes_out_max=bytes_out_max)
 
 
 def test_a_copy_is_the_raw_record_cut_with_its_headers_in_order():
     routed = route(Raw(event(), partition=3, offset=41, key=None))
-    [(key, value, timestamp, headers)] = routed.tenant["midgate.tenant.acme", 0]
+    [(key, value, timestamp, headers)] = decoded(routed.tenant["midgate.tenant.acme", 0])
     assert (key, timestamp) == (None, 77)
     assert value == event(restricted=None)
     scan = b"\x1f".join([OWNED.encode(), b"01", b"-1", b"90009"])
@@ -76,7 +73,7 @@ def test_a_copy_is_the_raw_record_cut_with_its_headers_in_order():
         ("mg-authz", f"{LOG_ID[:8]}:{RIGHTS.version}".encode()),
         ("mg-grant", b"g1"),
     ]
-    [(_, _, _, headers)] = routed.tenant["midgate.tenant.wide", 1]
+    [(_, _, _, headers)] = decoded(routed.tenant["midgate.tenant.wide", 1])
     assert headers[-1] == ("mg-grant", b"g2")
     assert (routed.delivered_events, routed.delivered_copies, routed.records) == (1, 2, 1)
     assert routed.next_offsets == {3: 42}
@@ -84,12 +81,12 @@ def test_a_copy_is_the_raw_record_cut_with_its_headers_in_order():
 
 def test_a_record_without_restricted_part_is_passed_on_as_it_is():
     raw = event(restricted=None)
-    [(_, value, _, _)] = route(Raw(raw)).tenant["midgate.tenant.acme", 0]
-    assert value is raw
+    [(_, value, _, _)] = decoded(route(Raw(raw)).tenant["midgate.tenant.acme", 0])
+    assert value == raw
 
 
 def test_the_pic_of_the_event_id_is_without_the_routing_part():
-    [(_, _, _, headers)] = route(Raw(event(ROUTED))).tenant["midgate.tenant.acme", 0]
+    [(_, _, _, headers)] = decoded(route(Raw(event(ROUTED))).tenant["midgate.tenant.acme", 0])
     scan = b"\x1f".join([ROUTED[8:].encode(), b"01", b"-1", b"90009"])
     assert dict(headers)["mg-event"] == hashlib.blake2b(scan, digest_size=12).digest()
 
@@ -103,7 +100,7 @@ def test_the_tenant_partition_is_the_raw_partition_mod_n(partition, expected):
 def test_records_keep_their_order():
     records = [Raw(event(), partition=at % 4, offset=at // 4) for at in range(40)]
     routed = route(*records)
-    ids = [dict(record[3])["ce_id"] for record in routed.tenant["midgate.tenant.acme", 0]]
+    ids = [dict(record[3])["ce_id"] for record in decoded(routed.tenant["midgate.tenant.acme", 0])]
     assert ids == [b"%d-%d" % (record.partition, record.offset) for record in records]
 
 
@@ -169,14 +166,14 @@ def test_no_bytes_raise_and_none_are_dropped(junk, how, data):
     places = routed.delivered_events + routed.withheld.total() + routed.quarantined.total()
     assert (places, routed.records, routed.next_offsets) == (1, 1, {0: 1})
     for records in routed.tenant.values():
-        for _, copy, _, _ in records:
+        for _, copy, _, _ in decoded(records):
             assert copy is not None
             assert decode(copy)[1]["restricted"] is None
 
 
 def _bytes(routed: RoutedBatch) -> int:
     """Uncompressed bytes of keys, values and headers of all that is to be produced."""
-    lists = [*routed.tenant.values(), *routed.quarantine.values()]
+    lists = [*map(decoded, routed.tenant.values()), *routed.quarantine.values()]
     return sum(
         len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
         for records in lists
@@ -208,12 +205,13 @@ def test_a_batch_ends_before_its_bound_and_says_how_far_it_came(bytes_out_max):
         left = left[routed.records :]
         turns.append(routed)
     for place, records in whole.tenant.items():
-        assert [one for turn in turns for one in turn.tenant.get(place, [])] == records
+        parts = [turn.tenant[place] for turn in turns if place in turn.tenant]
+        assert [one for part in parts for one in decoded(part)] == decoded(records)
     for partition, records in whole.quarantine.items():
         assert [one for turn in turns for one in turn.quarantine.get(partition, [])] == records
     assert sum(turn.bytes_out for turn in turns) == whole.bytes_out
     assert sum(turn.delivered_copies for turn in turns) == whole.delivered_copies
-    assert all(records for turn in turns for records in turn.tenant.values())
+    assert all(records.count for turn in turns for records in turn.tenant.values())
 
 
 def test_the_one_clock_reading_decides_the_whole_batch():

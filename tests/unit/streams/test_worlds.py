@@ -1,7 +1,7 @@
 """Each world of `tests/unit/worlds` through the pure core: decided, planned, explained, routed;
 and through the naive model and the auditor, which must say the same."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,12 @@ from schemas.reasons import Billing, Reason
 from streams.decision import EVENT_CHECKS, RANKS, STANDING_CHECKS
 from streams.facts import CHANNELS
 from streams.plans import Plan
+from streams.raw_record import RawRecord
 from streams.rights import RightsSnapshot
 from streams.routing import route_batch
 from streams.rule_sets import USPS_RULES
 from tests.mutation.run import run
+from tests.records_support import decoded
 from tests.unit.streams.log_building import APP_ID
 from tests.unit.streams.naive_model import Asked, answers
 from tests.unit.streams.worlds import (
@@ -105,22 +107,13 @@ def test_the_auditor_says_the_same(world):
     assert found == replace(world.expected, awaits=frozenset())
 
 
-@dataclass
-class Raw:
-    value: bytes
-    offset: int
-    partition: int = 0
-    timestamp: int = 5
-    key: bytes | None = b"k"
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
 def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
     """Of what asks something of the event itself nothing is placed: see `Plan.per_event`."""
     placed, expected = set(), set()
     for offset, (name, event) in enumerate(world.events.items()):
         rights = world.snapshots[event.after]
-        routed = route_batch([Raw(event.value(), offset)], rights, event.at_ms, app_id=APP_ID)
+        raw = RawRecord(0, offset, 5, b"k", event.value())
+        routed = route_batch([raw], rights, event.at_ms, app_id=APP_ID)
         channel = CHANNELS.index(event.channel)
         if rights.plan(event.mid.encode(), channel, event.at_ms).per_event:
             assert not routed.tenant
@@ -128,7 +121,7 @@ def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
         said = [line.split() for line in world.expected.delivered]
         expected |= {(name, tenant, grant_id) for e, tenant, grant_id, *_ in said if e == name}
         for (topic, _), records in routed.tenant.items():
-            [(_, value, _, headers)] = records
+            [(_, value, _, headers)] = decoded(records)
             assert value is not None
             assert decode(value)[1]["restricted"] is None, "the recipient's name stays here"
             grant_id = dict(headers)["mg-grant"].decode()

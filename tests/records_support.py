@@ -1,0 +1,28 @@
+"""Encoded records, read back with aiokafka's own reader of batches."""
+
+from collections.abc import Iterable
+
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.prepared_batch import PreparedBatch
+from streams.record_format import OutRecord, PartitionRecords, RecordBatch, encode_records
+
+
+def decoded(records: PartitionRecords) -> list[OutRecord]:
+    """What a consumer would see of them."""
+    found: list[OutRecord] = []
+    for one in records.batches:
+        batch = MemoryRecords(PreparedBatch(one, compression="none")._build()).next_batch()
+        assert batch.validate_crc()
+        found += [(each.key, each.value, each.timestamp, each.headers) for each in batch]
+    assert len(found) == records.count
+    return found
+
+
+def one_batch(
+    *payloads: bytes | None, key: bytes | None = b"k", timestamp: int = 1_785_000_000_000
+) -> RecordBatch:
+    """A batch of values."""
+    records: Iterable[OutRecord] = [(key, payload, timestamp, []) for payload in payloads]
+    [batch] = encode_records(records).batches
+    return batch
