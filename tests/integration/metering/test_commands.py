@@ -121,6 +121,7 @@ def test_statements_and_listings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asyncio.run(prepare(kafka_settings, layout_settings))
+    capsys.readouterr()
     april = ("usage", "statement", "--agreement", "agr-1", "--month", "2026-04")
     assert midgate(*april, "-o", "json") == 0
     said = json.loads(capsys.readouterr().out)["statement"]
@@ -168,6 +169,7 @@ def test_statements_and_listings(
     asyncio.run(
         write_facts(kafka_settings, midgate_topics.metering, 2, values(2, APRIL_MS, [(0, 9)]))
     )
+    capsys.readouterr()
     assert midgate(*april, "-o", "json") == 0
     heard = capsys.readouterr()
     assert json.loads(heard.out)["statement"]["complete"] is False

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
+from structlog.testing import capture_logs
 
 from schemas.reasons import Billing, UnitBilling
 from streams import clients
@@ -175,7 +176,7 @@ async def test_facts_that_are_gone_stop_metering(
 
 
 async def test_facts_that_expired_unmetered_are_told_and_passed_over(
-    worker_settings: Settings, midgate_topics: TopicNames, capsys: pytest.CaptureFixture[str]
+    worker_settings: Settings, midgate_topics: TopicNames
 ) -> None:
     topic = midgate_topics.metering
     await write(worker_settings, 0, values(0, APRIL_MS, [(1, 1)]))
@@ -187,11 +188,13 @@ async def test_facts_that_expired_unmetered_are_told_and_passed_over(
     await admin.start()
     await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=3)})
     await admin.close()
-    async with one_meter(worker_settings) as meter:
-        await meter.catch_up()
+    with capture_logs() as logged:
+        async with one_meter(worker_settings) as meter:
+            await meter.catch_up()
     found = await made(worker_settings.kafka, midgate_topics.usage)
     assert {u.tracking_number for u in found.units.values()} == {number(1), number(4)}
-    assert "facts_expired" in capsys.readouterr().out
+    [told] = [line for line in logged if line["event"] == "facts_expired"]
+    assert (told["first"], told["next"]) == (1, 3)
 
 
 async def test_facts_of_a_topic_made_anew_are_all_metered(
