@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tail": ("tail", "Show what a tenant sees."),
     "explain": ("explain", "Explain the decision about a barcode or an event."),
     "verify": ("verify", "Recount every delivery, independently of the router."),
+    "usage": ("usage", "Units of use, and what they cost."),
     "config": ("config", "Show the effective settings and where they come from."),
 }
 

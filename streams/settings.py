@@ -67,14 +67,21 @@ class RouterSettings(BaseSettings):
     session_timeout_ms: int = Field(10_000, ge=1000)
 
 
-class LabelSettings(BaseSettings):
-    """Labels, and events held until theirs comes."""
+class StoreSettings(BaseSettings):
+    """Local stores, made anew from topics whenever they are missing or do not fit."""
 
     model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
 
     data_dir: Path | None = Field(
-        None, description="folder of local copies of the labels; empty: rebuilt at every start"
+        None, description="folder of local stores (labels, usage); empty: made anew at every start"
     )
+
+
+class LabelSettings(BaseSettings):
+    """Events held until their label comes."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
     hold_s: int = Field(
         3_600, ge=0, le=7 * 86_400, description="how long an event waits for its label; 0: not"
     )
@@ -84,6 +91,14 @@ class LabelSettings(BaseSettings):
     hold_bytes_max: int = Field(
         64 * 1024 * 1024, ge=0, description="bytes of events that a lane holds"
     )
+
+
+class MeteringSettings(BaseSettings):
+    """What units of use cost."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
+    rates_file: Path | None = Field(None, description="rates of `usage statement`, TOML")
 
 
 class WebSettings(BaseSettings):
@@ -106,7 +121,9 @@ class Settings(BaseSettings):
     layout: LayoutSettings = Field(default_factory=LayoutSettings)
     authorization: AuthorizationSettings = Field(default_factory=AuthorizationSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
+    stores: StoreSettings = Field(default_factory=StoreSettings)
     labels: LabelSettings = Field(default_factory=LabelSettings)
+    metering: MeteringSettings = Field(default_factory=MeteringSettings)
     web: WebSettings = Field(default_factory=WebSettings)
 
 
