@@ -11,7 +11,7 @@ from typing import Any
 from auditor import avro_reader
 from auditor.barcodes import ownership
 from auditor.contents import Record
-from auditor.entitlement import Candidates, Entitlement, entitled
+from auditor.entitlement import Candidates, Entitlement, Scan, entitled
 from schemas.reasons import BarcodeVerdict, QuarantineReason, Reason
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -76,26 +76,30 @@ class Decider:
             return Outcome(withheld=Reason.LABEL_NEEDED)
         if owner.verdict is not BarcodeVerdict.OWNED:
             return Outcome(quarantined=QuarantineReason(owner.reason))
-        answer = self._answer(owner.mid, channel)
+        happened = Scan(scan.fields["event_time"], scan.fields["time_basis"] == "UTC")
+        answer = self._answer(owner.mid, channel, happened)
         if not answer.allowed:
             return Outcome(denied=answer.denied, withheld=answer.reason)
         assert raw.value is not None  # read_scan refused it otherwise
         cut = raw.value[: scan.restricted_at] + b"\0"
         event = event_id(owner.pic, scan.fields)
         due = {
-            tenant: self._due(raw, tenant, grant_id, cut, event)
+            tenant: self._due(
+                raw, tenant, grant_id, raw.value if tenant in answer.uncut else cut, event
+            )
             for tenant, grant_id in answer.allowed.items()
         }
         return Outcome(due=due, denied=answer.denied)
 
-    def _answer(self, mid: str, channel: str) -> Entitlement:
+    def _answer(self, mid: str, channel: str, scan: Scan) -> Entitlement:
         known = self.answers.get((mid, channel))
         if known is None:
-            known = entitled(self.candidates, mid, channel, self.now)
-            self.answers[mid, channel] = known
+            known = entitled(self.candidates, mid, channel, self.now, scan)
+            if known.any_scan:
+                self.answers[mid, channel] = known
         return known
 
-    def _due(self, raw: Record, tenant_id: str, grant_id: str, cut: bytes, event: bytes) -> Due:
+    def _due(self, raw: Record, tenant_id: str, grant_id: str, value: bytes, event: bytes) -> Due:
         tenant = self.candidates.tables.tenants[tenant_id]
         headers: Headers = (
             ("ce_specversion", b"1.0"),
@@ -111,7 +115,7 @@ class Decider:
             raw.partition % tenant["partitions"],
             raw.timestamp,
             raw.key,
-            cut,
+            value,
             headers,
         )
 

@@ -31,6 +31,12 @@ BODY_OF_KIND = {
     "IMPORT_CLOSE": "import_close",
     "DELIVERER": "deliverer",
     "HEARTBEAT": "heartbeat",
+    "RULE_SET": "rule_set",
+    "MERCHANT_TOKEN": "merchant_token",
+    "MERCHANT_TOKEN_END": "merchant_token_end",
+    "REVOCATION": "revocation",
+    "REVOCATION_LIFT": "revocation_lift",
+    "GRANT_CONFIRM": "grant_confirm",
 }
 
 
@@ -162,6 +168,9 @@ class Rights:
             raise StoppedError(f"kind {kind} with a body of {name}")
         if _holds_unknown(name, body):
             raise StoppedError(f"a {name} holds a symbol that is not known")
+        if name == "grant":
+            # What version 1 could not say.
+            body = {"merchant_token_id": "", "restricted": False, **body}
         return _Envelope(
             envelope["change_id"],
             envelope["subject"],
@@ -239,9 +248,15 @@ def _holds_unknown(name: str, body: dict[str, Any]) -> bool:
         "agreement": ["fee_model", "status"],
         "grant": ["scope", "basis", "status", "channels"],
         "deliverer": ["kind"],
+        "revocation": ["scope"],
+        "revocation_lift": ["scope"],
+        "grant_confirm": ["side"],
     }
-    for field_name in enums.get(name, []):
-        value = body[field_name]
-        if value == "UNKNOWN" or (isinstance(value, list) and "UNKNOWN" in value):
-            return True
-    return False
+    if name == "rule_set":
+        in_rows = ("party_type", "basis", "channels", "metering")
+        return any(_unknown(row[field_name]) for row in body["rows"] for field_name in in_rows)
+    return any(_unknown(body[field_name]) for field_name in enums.get(name, []))
+
+
+def _unknown(value: Any) -> bool:
+    return value == "UNKNOWN" or (isinstance(value, list) and "UNKNOWN" in value)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHANNEL_NAMES = ("UNKNOWN", "API", "WEBHOOK", "SEE")
 READING_PARTS = ("routing", "ai", "stc", "mid", "serial", "check_digit")
+UTC = 1
 ORDER = {reason: number for number, reason in enumerate(Reason)}
 
 
@@ -56,7 +57,8 @@ class Decided:
 def explain_barcode(number: str, snapshot: RightsSnapshot, asked: Question) -> dict[str, Any]:
     """What would become of an event with this number, under the rights of the snapshot."""
     decided = Decided(asked.now_ms, snapshot.version, "")
-    return _explained(number, number, snapshot, asked.channel, decided, asked.tenant)
+    happened = (asked.channel, asked.now_ms, UTC)
+    return _explained(number, number, snapshot, happened, decided, asked.tenant)
 
 
 def explain_event(
@@ -76,7 +78,8 @@ def explain_event(
     number = facts.barcode.decode("utf-8")
     if facts.channel == 0:
         return _quarantined(place, number, QuarantineReason.CHANNEL_UNKNOWN, decided)
-    explained = _explained(place, number, snapshot, facts.channel, decided, asked.tenant)
+    happened = (facts.channel, facts.event_time_ms, facts.time_basis)
+    explained = _explained(place, number, snapshot, happened, decided, asked.tenant)
     explained["event"] = {
         "event_code": facts.event_code.decode("utf-8"),
         "event_time": format_instant(facts.event_time_ms),
@@ -90,10 +93,14 @@ def _explained(
     asked_for: str,
     number: str,
     snapshot: RightsSnapshot,
-    channel: int,
+    happened: tuple[int, int, int],
     decided: Decided,
     tenant: str,
 ) -> dict[str, Any]:
+    """`happened`: channel, event time and time basis, as in `Event`."""
+    from streams.decision import Event
+
+    channel = happened[0]
     barcode = _barcode(number)
     explained: dict[str, Any] = {
         "input": asked_for,
@@ -108,13 +115,15 @@ def _explained(
         return {**explained, "outcome": "withheld", "reason": Reason.LABEL_NEEDED.value}
     if barcode["verdict"] != BarcodeVerdict.OWNED:
         return {**explained, "outcome": "quarantined", "reason": barcode["reason"]}
-    judged = snapshot.explain(barcode["mid"].encode(), channel, decided.at_ms)
+    judged = snapshot.explain(Event(barcode["mid"], *happened, None), decided.at_ms)
     grants = [
         {
             "tenant": one.grant.tenant_id,
             "grant": one.grant.grant_id,
             "basis": one.grant.basis,
             "reason": one.reason.value,
+            "restricted": one.restricted,
+            "billing": one.billing.value if one.billing else "",
             "scope": one.grant.mid or f"CRID {one.grant.crid}",
             "channels": [name.lower() for name in one.grant.channels],
             "changed_at": one.grant.changed_at,

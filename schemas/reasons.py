@@ -12,6 +12,7 @@ class Reason(StrEnum):
 
     NO_GRANT = "no_grant"
     TENANT_CLOSED = "tenant_closed"
+    RIGHT_REVOKED = "right_revoked"
     GRANT_REVOKED = "grant_revoked"
     BASIS_NOT_FOR_PARTY = "basis_not_for_party"
     CHANNEL_NOT_GRANTED = "channel_not_granted"
@@ -19,16 +20,28 @@ class Reason(StrEnum):
     GRANT_PENDING = "grant_pending"
     GRANT_NOT_YET = "grant_not_yet"
     GRANT_EXPIRED = "grant_expired"
-    MERCHANT_TOKEN_MISSING = "merchant_token_missing"  # noqa: S105  (a reason, no secret)
-    DATA_WINDOW = "data_window"
     TERMS_NOT_ACCEPTED = "terms_not_accepted"
     AGREEMENT_PENDING = "agreement_pending"
     AGREEMENT_SUSPENDED = "agreement_suspended"
     AGREEMENT_NOT_YET = "agreement_not_yet"
     AGREEMENT_EXPIRED = "agreement_expired"
     AGREEMENT_MID_NOT_LISTED = "agreement_mid_not_listed"
+    MERCHANT_TOKEN_ENDED = "merchant_token_ended"  # noqa: S105  (a reason, no secret)
+    DATA_WINDOW = "data_window"
+    MERCHANT_TOKEN_MISSING = "merchant_token_missing"  # noqa: S105
+    LABEL_NOT_GENERATED = "label_not_generated"
     ALLOWED = "allowed"
     LABEL_NEEDED = "label_needed"
+    LABEL_AMBIGUOUS = "label_ambiguous"
+
+
+class Billing(StrEnum):
+    """Whether an allowed event is billed to the tenant, and if not why."""
+
+    BILLABLE = "billable"
+    NO_COST_PARTY = "no_cost_party"
+    BEFORE_METERING = "before_metering"
+    NO_AGREEMENT = "no_agreement"
 
 
 class QuarantineReason(StrEnum):

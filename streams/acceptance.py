@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from streams.change_reader import Change
-from streams.changes import KINDS, NEVER_CHANGED, Body
+from streams.changes import KINDS, NEVER_CHANGED, Body, revocation_subject
 from streams.facts import Agreement, Grant
 from streams.rights_state import RightsState
+from streams.rule_sets import USPS_RULES
 from streams.structure import body_problems, grant_is_sound
 
 ACCEPTED = "accepted"
@@ -70,6 +71,21 @@ def _tenant_unknown(state: RightsState, body: Body) -> bool:
     return state.open_tenant(body["tenant_id"]) is None
 
 
+def _crid_narrows(state: RightsState, body: Body) -> bool:
+    """Fewer MIDs for its grants, or more MIDs for its revocations."""
+    crid = body["crid"]
+    present = state.crids.find(crid)
+    before = set(present.mids if present is not None else ())
+    after = set(body["mids"])
+    revoked = any(one.crid == crid for one in state.revocations.values())
+    return not before <= after or (revoked and not after <= before)
+
+
+def _token_fixed(state: RightsState, body: Body) -> bool:
+    token = state.tokens.find(body["merchant_token_id"])
+    return token is not None and token.tenant_id != body["tenant_id"]
+
+
 def _agreement_fixed(state: RightsState, body: Body) -> bool:
     agreement = state.agreements.find(body["agreement_id"])
     return agreement is not None and agreement.tenant_id != body["tenant_id"]
@@ -116,6 +132,7 @@ def grant_narrows(present: Grant | None, grant: Grant) -> bool:
     return not (
         grant.grantor_crid == present.grantor_crid
         and grant.agreement_id == present.agreement_id
+        and (grant.restricted or not present.restricted)
         and grant.channel_mask & present.channel_mask == present.channel_mask
         and _status_holds(present.status, grant.status)
         and grant.effective_from <= present.effective_from
@@ -138,12 +155,7 @@ RULES: Mapping[str, Rule] = {
     "TERMS": Rule(
         narrows=lambda state, body: not body["accepted"], unknown_reference=_tenant_unknown
     ),
-    "CRID": Rule(
-        narrows=lambda state, body: (
-            (present := state.crids.find(body["crid"])) is not None
-            and not set(present.mids) <= set(body["mids"])
-        )
-    ),
+    "CRID": Rule(narrows=_crid_narrows),
     "AGREEMENT": Rule(
         narrows=_agreement_narrows, unknown_reference=_tenant_unknown, fixed=_agreement_fixed
     ),
@@ -153,6 +165,33 @@ RULES: Mapping[str, Rule] = {
         unknown_reference=lambda state, body: body["agreement_id"] not in state.agreements,
     ),
     "GRANT_END": Rule(_always),
+    "GRANT_CONFIRM": Rule(
+        _never,
+        terminal=lambda state, body: state.grant_ended(body["grant_id"]),
+        unknown_reference=lambda state, body: body["grant_id"] not in state.grants,
+    ),
+    "MERCHANT_TOKEN": Rule(
+        _never,
+        terminal=lambda state, body: state.token_ended(body["merchant_token_id"]),
+        unknown_reference=_tenant_unknown,
+        fixed=_token_fixed,
+    ),
+    "MERCHANT_TOKEN_END": Rule(_always),
+    "REVOCATION": Rule(_always),
+    "REVOCATION_LIFT": Rule(
+        _never,
+        unknown_reference=lambda state, body: revocation_subject(body) not in state.revocations,
+    ),
+    "RULE_SET": Rule(
+        _always,
+        fixed=lambda state, body: (
+            body["rule_set_id"]
+            in {
+                USPS_RULES.rule_set_id,
+                *(one.rule_set_id for one in state.rule_sets),
+            }
+        ),
+    ),
     "DELIVERER": Rule(
         _never,
         layout=lambda state, body: (
@@ -226,6 +265,9 @@ def _grant_refers(state: RightsState, grant: Grant) -> bool:
     if grant.agreement_id:
         agreement = state.agreements.find(grant.agreement_id)
         return agreement is not None and agreement.tenant_id == grant.tenant_id
+    if grant.merchant_token_id:
+        token = state.tokens.find(grant.merchant_token_id)
+        return token is not None and not token.ended and token.tenant_id == grant.tenant_id
     return True
 
 
@@ -236,4 +278,5 @@ def _grant_moved(present: Grant, grant: Grant) -> bool:
         or present.mid != grant.mid
         or present.crid != grant.crid
         or present.basis != grant.basis
+        or present.merchant_token_id != grant.merchant_token_id
     )

@@ -11,14 +11,17 @@ from typing import NamedTuple
 
 from schemas.codec import UnknownFrameError, decode, frame_id
 from schemas.strict_avro import TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN, read_number
-from streams.changes import ENVELOPE, KINDS, RULE_VERSION, UNKNOWN, Body
+from streams.changes import ENVELOPE, KINDS, LATER_FIELDS, RULE_VERSION, UNKNOWN, Body
 from streams.errors import UpgradeNeededError
 
 _ENVELOPE_FRAME = b"\0" + frame_id(ENVELOPE).to_bytes(4, "big")
 _GRANT_FRAME = b"\0" + frame_id("grant").to_bytes(4, "big")
+_GRANT_2_FRAME = b"\0" + frame_id("grant", 2).to_bytes(4, "big")
 # Index n of an enum or union is the byte 2n. UNKNOWN, index 0, is not plain. Symbols stand in the
 # order of the schemas (tested).
-_KINDS = {2 * index: kind for index, kind in enumerate(KINDS, 1)}
+_KINDS = {
+    2 * index: kind for index, (kind, spec) in enumerate(KINDS.items(), 1) if spec.envelope == 1
+}
 _SCOPES = {2: "MID", 4: "CRID"}
 _BASES = {2: "OWNER", 4: "MERCHANT_TOKEN", 6: "MID_AUTHORIZATION", 8: "IP_AGREEMENT"}
 _STATUSES = {2: "PENDING", 4: "ACTIVE"}
@@ -36,6 +39,8 @@ _FLAGS = {
 }
 _PRESENT = 2
 _THREE_NULLS = b"\0\0\0"
+# What version 1 of a grant leaves unsaid: no token, not restricted.
+_UNSAID = b"\0\0"
 # By its first byte, how far it is from the start of a string of up to 63 bytes to what follows; a
 # negative or longer length leads out of any record.
 _STEPS = tuple(1 + (n >> 1) if n < 128 and not n & 1 else 1 << 31 for n in range(256))
@@ -114,9 +119,17 @@ def _body(kind: str, body_bytes: bytes) -> Body:
     if spec is None or name != spec.record:
         raise _upgrade(f"kind {kind} with a record {name}")
     for field in spec.enums:
-        if UNKNOWN in body[field] if isinstance(body[field], list) else body[field] == UNKNOWN:
+        if UNKNOWN in _symbols(body, field):
             raise _upgrade(f"an unknown {field} of {kind}")
-    return body
+    later = LATER_FIELDS.get(kind)
+    return body if later is None else {**later, **body}
+
+
+def _symbols(body: Body, field: str) -> list[str]:
+    """All symbols in a field, in a list, or (`rows.basis`) in the rows of a list."""
+    name, _, inner = field.partition(".")
+    found = [row[inner] for row in body[name]] if inner else [body[name]]
+    return [symbol for one in found for symbol in (one if isinstance(one, list) else [one])]
 
 
 def _plain_envelope(value: bytes) -> tuple[int, bytes, _Fields] | None:
@@ -161,7 +174,10 @@ def _plain_envelope(value: bytes) -> tuple[int, bytes, _Fields] | None:
 
 def _plain_grant(value: bytes) -> Body | None:
     """A grant in ASCII, no string above 63 bytes, no channel twice."""
-    if value[:5] != _GRANT_FRAME:
+    frame = value[:5]
+    if frame == _GRANT_FRAME:
+        value += _UNSAID
+    elif frame != _GRANT_2_FRAME:
         return None
     steps = _STEPS
     try:
@@ -178,15 +194,21 @@ def _plain_grant(value: bytes) -> Body | None:
         status = _STATUSES[value[status_at]]
         effective_from, at = read_number(value, status_at + 1)
         effective_to = data_from = data_to = None
-        if value[at:] != _THREE_NULLS:
+        if value[at : at + 3] == _THREE_NULLS:
+            at += 3
+        else:
             effective_to, at = _instant_or_null(value, at)
             data_from, at = _instant_or_null(value, at)
             data_to, at = _instant_or_null(value, at)
-            if at != len(value):
-                return None
+        if frame == _GRANT_FRAME and at != len(value) - len(_UNSAID):
+            return None
+        restricted_at = at + steps[value[at]]
+        restricted = value[restricted_at]
     except (IndexError, KeyError, ValueError):
         return None
-    said = value[:status_at]
+    token, said = value[at + 1 : restricted_at], value[:status_at]
+    if restricted > 1 or restricted_at + 1 != len(value) or not token.isascii():
+        return None
     if not said.isascii() or not TIMESTAMP_MS_MIN <= effective_from <= TIMESTAMP_MS_MAX:
         return None
     text = said.decode("latin-1")
@@ -205,6 +227,8 @@ def _plain_grant(value: bytes) -> Body | None:
         "effective_to": effective_to,
         "data_from": data_from,
         "data_to": data_to,
+        "merchant_token_id": token.decode("latin-1"),
+        "restricted": restricted == 1,
     }
 
 

@@ -21,17 +21,26 @@ class KindSpec(NamedTuple):
     """What the rule knows of a kind before it looks at the rights.
 
     `subject` names what the body is about; `enums` are the body's fields in which the symbol
-    UNKNOWN means "from a newer version".
+    UNKNOWN means "from a newer version" (`rows.basis`: in each of the rows). `envelope` is the
+    first version of the envelope that knows the kind.
     """
 
     record: str
     subject: Callable[[Body], str]
     needs_base: bool
     enums: tuple[str, ...] = ()
+    envelope: int = 1
 
 
 def _of(prefix: str, field: str) -> Callable[[Body], str]:
     return lambda body: f"{prefix}/{body[field]}"
+
+
+def revocation_subject(body: Body) -> str:
+    """Subject of a revocation and of its lift: one for each tenant and scope."""
+    if body["scope"] == "CRID":
+        return f"revocation/{body['tenant_id']}/crid/{body['crid']}"
+    return f"revocation/{body['tenant_id']}/{body['mid']}"
 
 
 KINDS: dict[str, KindSpec] = {
@@ -53,13 +62,41 @@ KINDS: dict[str, KindSpec] = {
     "IMPORT_CLOSE": KindSpec("import_close", lambda body: "", False),
     "DELIVERER": KindSpec("deliverer", _of("deliverer", "transactional_id"), False, ("kind",)),
     "HEARTBEAT": KindSpec("heartbeat", lambda body: "heartbeat", False),
+    "RULE_SET": KindSpec(
+        "rule_set",
+        lambda body: "rules",
+        True,
+        ("rows.party_type", "rows.basis", "rows.channels", "rows.metering"),
+        envelope=2,
+    ),
+    "MERCHANT_TOKEN": KindSpec(
+        "merchant_token", _of("token", "merchant_token_id"), True, envelope=2
+    ),
+    "MERCHANT_TOKEN_END": KindSpec(
+        "merchant_token_end", _of("token", "merchant_token_id"), False, envelope=2
+    ),
+    "REVOCATION": KindSpec("revocation", revocation_subject, False, ("scope",), envelope=2),
+    "REVOCATION_LIFT": KindSpec(
+        "revocation_lift", revocation_subject, True, ("scope",), envelope=2
+    ),
+    "GRANT_CONFIRM": KindSpec(
+        "grant_confirm", _of("grant", "grant_id"), True, ("side",), envelope=2
+    ),
 }
 """Kind -> spec. The subject of IMPORT_CLOSE is its import's: `import_subject`."""
 
+LATER_FIELDS: dict[str, Body] = {"GRANT": {"merchant_token_id": "", "restricted": False}}
+"""Kind -> fields that the second version of its record brought, with what their absence means.
+
+A change is written in the first version that can say it: followers of an older build then go on
+wherever nothing new is said, and stop ("upgrade") where something is.
+"""
+
 PERMITTING_KINDS = frozenset(
     {"LOG_START", "LAYOUT", "DELIVERER", "HEARTBEAT", "IMPORT_CLOSE", "AGREEMENT_RESUME"}
+    | {"REVOCATION_LIFT", "GRANT_CONFIRM"}
 )
-CREATING_KINDS = frozenset({"TENANT", "AGREEMENT", "GRANT", "CRID"})
+CREATING_KINDS = frozenset({"TENANT", "AGREEMENT", "GRANT", "CRID", "MERCHANT_TOKEN"})
 
 
 def import_subject(import_id: bytes) -> str:
@@ -94,6 +131,7 @@ def build_change(
 
     `base` is the offset at which the subject last changed, -1: never. `restricting` None: `flag`.
     """
+    spec = KINDS[kind]
     return encode(
         ENVELOPE,
         {
@@ -106,9 +144,19 @@ def build_change(
             "import_id": import_id,
             "actor": actor,
             "reason": reason,
-            "body": encode(KINDS[kind].record, body),
+            "body": _body_bytes(kind, body),
         },
+        spec.envelope,
     )
+
+
+def _body_bytes(kind: str, body: Body) -> bytes:
+    record, later = KINDS[kind].record, LATER_FIELDS.get(kind)
+    if later is None:
+        return encode(record, body)
+    if any(body.get(name, absent) != absent for name, absent in later.items()):
+        return encode(record, body, 2)
+    return encode(record, {name: value for name, value in body.items() if name not in later})
 
 
 def change(kind: str, body: Body, **stamp: Any) -> bytes:
@@ -217,8 +265,13 @@ def grant_body(
     status: str = "ACTIVE",
     data_from: int | None = None,
     data_to: int | None = None,
+    merchant_token_id: str = "",
+    restricted: bool = False,
 ) -> Body:
-    """Body of a grant; scope CRID when a `crid` is given, else MID. Instants in ms UTC."""
+    """Body of a grant; scope CRID when a `crid` is given, else MID. Instants in ms UTC.
+
+    `data_from` and `data_to` are the window over event time.
+    """
     return {
         "grant_id": grant_id,
         "tenant_id": tenant_id,
@@ -234,6 +287,8 @@ def grant_body(
         "effective_to": effective_to,
         "data_from": data_from,
         "data_to": data_to,
+        "merchant_token_id": merchant_token_id,
+        "restricted": restricted,
     }
 
 
@@ -248,6 +303,49 @@ def grant_change(body: Body, **stamp: Any) -> bytes:
 def grant_end_change(grant_id: str, **stamp: Any) -> bytes:
     """Revokes a grant for good; needs no base."""
     return change("GRANT_END", {"grant_id": grant_id}, **stamp)
+
+
+def grant_confirm_change(grant_id: str, side: str, **stamp: Any) -> bytes:
+    """One side (GRANTOR or TENANT) confirms a grant as it stands."""
+    return change("GRANT_CONFIRM", {"grant_id": grant_id, "side": side}, **stamp)
+
+
+def merchant_token_change(
+    merchant_token_id: str, *, tenant_id: str, merchant: str = "", **stamp: Any
+) -> bytes:
+    """A merchant's access token at a platform; its id, never the token."""
+    body = {
+        "merchant_token_id": merchant_token_id,
+        "tenant_id": tenant_id,
+        "merchant": merchant,
+    }
+    return change("MERCHANT_TOKEN", body, **stamp)
+
+
+def merchant_token_end_change(merchant_token_id: str, **stamp: Any) -> bytes:
+    """Ends a token, and with it all its grants, for good; needs no base."""
+    return change("MERCHANT_TOKEN_END", {"merchant_token_id": merchant_token_id}, **stamp)
+
+
+def revoked_scope(tenant_id: str, *, mid: str = "", crid: str = "") -> Body:
+    """Body of a revocation and of its lift; scope CRID when a `crid` is given, else MID."""
+    scope = "CRID" if crid else "MID"
+    return {"tenant_id": tenant_id, "scope": scope, "mid": mid, "crid": crid}
+
+
+def revocation_change(body: Body, **stamp: Any) -> bytes:
+    """Takes every right to a scope from a tenant until it is lifted; needs no base."""
+    return change("REVOCATION", body, **stamp)
+
+
+def revocation_lift_change(body: Body, **stamp: Any) -> bytes:
+    """Lifts a revocation."""
+    return change("REVOCATION_LIFT", body, **stamp)
+
+
+def rule_set_change(body: Body, **stamp: Any) -> bytes:
+    """Rules from an instant on. Fields: schemas/avro/rule_set."""
+    return change("RULE_SET", body, **stamp)
 
 
 def import_close_change(import_id: bytes, rows: int, digest: bytes, **stamp: Any) -> bytes:

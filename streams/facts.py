@@ -15,6 +15,8 @@ CHANNELS = ("UNKNOWN", "API", "WEBHOOK", "SEE")
 """Symbols of a channel in the order of the schema: index n is bit n of a grant's mask."""
 
 BIT_OF_CHANNEL = {channel: 1 << index for index, channel in enumerate(CHANNELS)}
+BIT_OF_SIDE = {"GRANTOR": 1, "TENANT": 2}
+BOTH_SIDES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class Agreement:
 class Grant(NamedTuple):
     """A grant; an ended one stays ended. `actor` and `reason` are those of its last change.
 
+    `status` is ACTIVE once both sides have confirmed; `confirmed` is the mask of those that have
+    (`BIT_OF_SIDE`) since the grant itself was last written.
+
     A named tuple, as there are a million of them: made in a third of a frozen dataclass's time.
     """
 
@@ -92,11 +97,14 @@ class Grant(NamedTuple):
     channel_mask: int
     basis: str
     agreement_id: str
+    merchant_token_id: str
     status: str
+    confirmed: int
     effective_from: int
     effective_to: int | None
     data_from: int | None
     data_to: int | None
+    restricted: bool
     ended: bool
     changed_at: int
     actor: str
@@ -106,6 +114,34 @@ class Grant(NamedTuple):
     def channels(self) -> tuple[str, ...]:
         """Names of the channels it covers."""
         return tuple(name for name, bit in BIT_OF_CHANNEL.items() if self.channel_mask & bit)
+
+    @property
+    def confirmed_by(self) -> tuple[str, ...]:
+        """The sides that have confirmed."""
+        return tuple(side for side, bit in BIT_OF_SIDE.items() if self.confirmed & bit)
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantToken:
+    """A merchant's access token at a platform; an ended one stays ended."""
+
+    merchant_token_id: str
+    tenant_id: str
+    merchant: str
+    ended: bool
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """All rights of a tenant to a MID, or to what a CRID holds, taken until it is lifted."""
+
+    tenant_id: str
+    mid: str
+    crid: str
+    changed_at: int
+    actor: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +210,14 @@ def grant_of(body: Body, actor: str, reason: str, offset: int) -> Grant:
         mask,
         body["basis"],
         intern(body["agreement_id"]),
+        intern(body["merchant_token_id"]),
         body["status"],
+        0,
         body["effective_from"],
         body["effective_to"],
         body["data_from"],
         body["data_to"],
+        body["restricted"],
         False,
         offset,
         intern(actor),

@@ -25,11 +25,23 @@ from streams.acceptance import (
 from streams.change_ids import ChangeIds
 from streams.change_reader import Change, read_change
 from streams.errors import UpgradeNeededError, WrongLogError
-from streams.facts import Agreement, Crid, Deliverer, Grant, Layout, Tenant, Terms, grant_of
+from streams.facts import (
+    Agreement,
+    Crid,
+    Deliverer,
+    Grant,
+    Layout,
+    MerchantToken,
+    Revocation,
+    Tenant,
+    Terms,
+    grant_of,
+)
 from streams.imports import Imports
 from streams.rights_dump import RightsImage, restore
 from streams.rights_snapshot import RightsSnapshot
 from streams.rights_state import RightsState
+from streams.rule_sets import RuleSet
 
 __all__ = ["Applied", "Rights", "RightsSnapshot"]
 
@@ -121,6 +133,20 @@ class Rights:
         return self._state.terms
 
     @property
+    def tokens(self) -> Mapping[str, MerchantToken]:
+        return self._state.tokens
+
+    @property
+    def revocations(self) -> Mapping[str, Revocation]:
+        """Those that count, by subject."""
+        return self._state.revocations
+
+    @property
+    def rule_sets(self) -> tuple[RuleSet, ...]:
+        """Those accepted, in the order of the log; `rule_sets.rules_at` chooses."""
+        return self._state.rule_sets
+
+    @property
     def deliverers(self) -> Mapping[str, Deliverer]:
         """Last accepted registration, by transactional id."""
         return self._state.deliverers
@@ -137,6 +163,11 @@ class Rights:
     def grant_ended(self, grant_id: str) -> bool:
         """Whether the id was revoked, known or not."""
         return self._state.grant_ended(grant_id)
+
+    def token_tenant(self, merchant_token_id: str) -> str | None:
+        """The tenant of a token that is known and not ended."""
+        token = self._state.tokens.find(merchant_token_id)
+        return None if token is None or token.ended else token.tenant_id
 
     def tenant_open(self, tenant_id: str) -> bool:
         """Whether the tenant is known and not closed."""

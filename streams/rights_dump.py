@@ -14,16 +14,30 @@ from sys import intern
 from typing import Any
 
 from streams.changes import RULE_VERSION
-from streams.facts import Agreement, Crid, Deliverer, Grant, Layout, Tenant, Terms
+from streams.facts import (
+    Agreement,
+    Crid,
+    Deliverer,
+    Grant,
+    Layout,
+    MerchantToken,
+    Revocation,
+    Tenant,
+    Terms,
+)
 from streams.imports import Import, Imports, Row
 from streams.rights_state import RightsState
+from streams.rule_sets import RuleRow, RuleSet, body_of, rule_set_of
 
 MAGIC = b"midgate rights 1\n"
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 _PREFIX_BYTES = len(MAGIC) + _DIGEST_BYTES
 
-_RECORDS: tuple[Any, ...] = (Layout, Tenant, Terms, Crid, Agreement, Deliverer)
+_RECORDS: tuple[Any, ...] = (
+    *(Layout, Tenant, Terms, Crid, Agreement, Deliverer),
+    *(MerchantToken, Revocation, RuleSet, RuleRow),
+)
 _FIELDS: dict[str, list[str]] = {
     **{record.__name__: [field.name for field in fields(record)] for record in _RECORDS},
     "Grant": list(Grant._fields),
@@ -55,6 +69,9 @@ class RightsImage:
         self._agreements = state.agreements.freeze()
         self._grants = state.grants.freeze()
         self._deliverers = list(state.deliverers.values())
+        self._tokens = state.tokens.freeze()
+        self._revocations = state.revocations.freeze()
+        self._rule_sets = state.rule_sets
         self._offsets = state.offsets.copy()
         self._terminal = sorted(state.terminal)
         self._change_ids = change_ids
@@ -74,6 +91,9 @@ class RightsImage:
             "agreements": [_row(agreement) for agreement in self._agreements.values()],
             "grants": list(self._grants.values()),
             "deliverers": [_row(deliverer) for deliverer in self._deliverers],
+            "tokens": [_row(token) for token in self._tokens.values()],
+            "revocations": {subject: _row(one) for subject, one in self._revocations.items()},
+            "rule_sets": [[body_of(rules), rules.changed_at] for rules in self._rule_sets],
             "offsets": self._offsets,
             "terminal": self._terminal,
             "imports": [
@@ -127,6 +147,11 @@ def _fill(state: RightsState, facts: dict[str, Any]) -> None:
         state.deliverers[deliverer.transactional_id] = deliverer
     for row in facts["grants"]:
         state.add_grant(_grant(row))
+    for row in facts["tokens"]:
+        state.tokens[row[0]] = MerchantToken(*row)
+    for subject, row in facts["revocations"].items():
+        state.revocations[subject] = Revocation(*row)
+    state.rule_sets = tuple(rule_set_of(body, offset) for body, offset in facts["rule_sets"])
     state.offsets = facts["offsets"]
     state.terminal = set(facts["terminal"])
 
@@ -134,7 +159,7 @@ def _fill(state: RightsState, facts: dict[str, Any]) -> None:
 _MIDS = _FIELDS["Agreement"].index("mids")
 _SHARED_FIELDS = frozenset(
     {"tenant_id", "grantor_crid", "scope", "crid", "basis", "agreement_id", "status"}
-    | {"actor", "reason"}
+    | {"merchant_token_id", "actor", "reason"}
 )
 _SHARED = [at for at, name in enumerate(Grant._fields) if name in _SHARED_FIELDS]
 

@@ -7,7 +7,8 @@ there is none yet (an older snapshot may be asked for one later); so all snapsho
 the same shard agree on every MID in it, present or not.
 """
 
-from streams.decision import GrantJudgement, judge_all
+from streams.changes import revocation_subject, revoked_scope
+from streams.decision import Event, GrantJudgement, judge_all
 from streams.facts import CHANNELS, Grant, Layout
 from streams.plans import NOBODY, Plan, make_plan
 from streams.rights_state import RightsState, ids_of
@@ -24,13 +25,16 @@ class RightsSnapshot:
         "_grants",
         "_mid_crids",
         "_mid_grants",
+        "_revocations",
         "agreements",
         "confirmed_at",
         "layout",
         "log_id",
         "plan_shards",
+        "rule_sets",
         "tenants",
         "terms",
+        "tokens",
         "version",
     )
 
@@ -42,6 +46,9 @@ class RightsSnapshot:
         self.tenants = state.tenants.freeze()
         self.terms = state.terms.freeze()
         self.agreements = state.agreements.freeze()
+        self.tokens = state.tokens.freeze()
+        self.rule_sets = state.rule_sets
+        self._revocations = state.revocations.freeze()
         self._grants = state.grants.freeze()
         self._mid_grants = state.mid_grants.freeze()
         self._mid_crids = state.mid_crids.freeze()
@@ -65,10 +72,15 @@ class RightsSnapshot:
         shard.setdefault(mid, [None] * len(CHANNELS))[channel] = plan
         return plan
 
-    def explain(self, mid: bytes, channel: int, now_ms: int) -> list[GrantJudgement]:
+    def explain(self, event: Event, now_ms: int) -> list[GrantJudgement]:
         """Each candidate's judgement, ended grants too; by tenant, then as grants are named."""
-        text = mid.decode("ascii", "replace")
-        return judge_all(text, channel, now_ms, self.candidates(text), self)
+        return judge_all(event, now_ms, self.candidates(event.mid), self)
+
+    def revoked(self, tenant_id: str, mid: str) -> bool:
+        """Whether an explicit revocation takes every right to the MID from the tenant."""
+        scopes = [revoked_scope(tenant_id, mid=mid)]
+        scopes += [revoked_scope(tenant_id, crid=crid) for crid in self._mid_crids.find(mid) or ()]
+        return any(revocation_subject(scope) in self._revocations for scope in scopes)
 
     def candidates(self, mid: str) -> list[Grant]:
         """Every grant, ended or not, of the MID or of a CRID that holds it."""

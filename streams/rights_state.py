@@ -13,19 +13,24 @@ from dataclasses import replace
 from typing import Optional
 
 from streams.change_reader import Change
-from streams.changes import NEVER_CHANGED
+from streams.changes import NEVER_CHANGED, Body
 from streams.facts import (
+    BIT_OF_SIDE,
+    BOTH_SIDES,
     Agreement,
     Crid,
     Deliverer,
     Grant,
     Layout,
+    MerchantToken,
+    Revocation,
     Tenant,
     Terms,
     agreement_of,
     tenant_of,
 )
 from streams.plans import Plan
+from streams.rule_sets import RuleSet, rule_set_of
 from streams.sharded_map import SHARDS_FEW, ShardedMap
 
 Chain = tuple[str, Optional["Chain"]]
@@ -51,10 +56,14 @@ class RightsState:
         "mid_grants",
         "offsets",
         "plans",
+        "revocations",
+        "rule_sets",
         "tenant_grants",
         "tenants",
         "terminal",
         "terms",
+        "token_grants",
+        "tokens",
     )
 
     def __init__(self) -> None:
@@ -65,6 +74,10 @@ class RightsState:
         self.crids: ShardedMap[str, Crid] = ShardedMap()
         self.agreements: ShardedMap[str, Agreement] = ShardedMap()
         self.grants: ShardedMap[str, Grant] = ShardedMap()
+        self.tokens: ShardedMap[str, MerchantToken] = ShardedMap()
+        # Those that count, by subject; a lifted one is only in `offsets`.
+        self.revocations: ShardedMap[str, Revocation] = ShardedMap()
+        self.rule_sets: tuple[RuleSet, ...] = ()
         self.deliverers: dict[str, Deliverer] = {}
         # Offset at which a subject last changed; a known grant's is in the grant itself.
         self.offsets: dict[str, int] = {}
@@ -74,6 +87,7 @@ class RightsState:
         self.mid_crids: ShardedMap[str, tuple[str, ...]] = ShardedMap()
         self.crid_grants: ShardedMap[str, Chain] = ShardedMap()
         self.tenant_grants: dict[str, Chain] = {}
+        self.token_grants: dict[str, Chain] = {}
         # Plans by MID, one slot a channel; see `streams/plans.py`.
         self.plans: ShardedMap[bytes, list[Plan | None]] = ShardedMap()
 
@@ -100,16 +114,18 @@ class RightsState:
         grant = self.grants.find(grant_id)
         return f"grant/{grant_id}" in self.terminal if grant is None else grant.ended
 
+    def token_ended(self, merchant_token_id: str) -> bool:
+        """Whether the token was ended, known or not."""
+        token = self.tokens.find(merchant_token_id)
+        return f"token/{merchant_token_id}" in self.terminal if token is None else token.ended
+
     def put_grant(self, grant: Grant, *, new: bool) -> None:
         """A grant, `new` or changed."""
         if new:
             self.add_grant(grant)
         else:
             self.grants[grant.grant_id] = grant
-        if grant.mid:
-            self.plans.part(grant.mid.encode())
-        else:
-            self._touch(self.crids[grant.crid].mids)
+        self._touch(self._mids_of(grant))
 
     def add_grant(self, grant: Grant) -> None:
         """A grant whose id is not known yet, without forgetting any plan."""
@@ -121,6 +137,9 @@ class RightsState:
             self.crid_grants[grant.crid] = (grant_id, self.crid_grants.find(grant.crid))
         tenant_id = grant.tenant_id
         self.tenant_grants[tenant_id] = (grant_id, self.tenant_grants.get(tenant_id))
+        token_id = grant.merchant_token_id
+        if token_id:
+            self.token_grants[token_id] = (grant_id, self.token_grants.get(token_id))
 
     def put_crid(self, crid: Crid) -> None:
         """All MIDs of a CRID from now on."""
@@ -141,8 +160,23 @@ class RightsState:
 
     def touch_tenant(self, tenant_id: str) -> None:
         """Something changed that every grant of the tenant may depend on."""
+        self._touch_grants(self.tenant_grants.get(tenant_id))
+
+    def touch_token(self, merchant_token_id: str) -> None:
+        """Something changed that every grant under the token depends on."""
+        self._touch_grants(self.token_grants.get(merchant_token_id))
+
+    def touch_scope(self, body: Body) -> None:
+        """Something changed for the MID, or for all MIDs of the CRID, that the body names."""
+        if body["scope"] == "MID":
+            self._touch((body["mid"],))
+        else:
+            crid = self.crids.find(body["crid"])
+            self._touch(crid.mids if crid is not None else ())
+
+    def _touch_grants(self, grants: Chain | None) -> None:
         touched: set[str] = set()
-        for grant_id in ids_of(self.tenant_grants.get(tenant_id)):
+        for grant_id in ids_of(grants):
             touched.update(self._mids_of(self.grants[grant_id]))
             if len(touched) > TOUCHED_MIDS_MAX:
                 break
@@ -234,6 +268,59 @@ def _grant_end(state: RightsState, change: Change, offset: int) -> None:
     )
 
 
+def _grant_confirm(state: RightsState, change: Change, offset: int) -> None:
+    grant = state.grants[change.body["grant_id"]]
+    del state.offsets[change.subject]  # a known grant carries its own
+    confirmed = grant.confirmed | BIT_OF_SIDE[change.body["side"]]
+    state.put_grant(
+        grant._replace(
+            confirmed=confirmed,
+            status="ACTIVE" if confirmed == BOTH_SIDES else grant.status,
+            changed_at=offset,
+            actor=change.actor,
+            reason=change.reason,
+        ),
+        new=False,
+    )
+
+
+def _token(state: RightsState, change: Change, offset: int) -> None:
+    body = change.body
+    token = MerchantToken(
+        body["merchant_token_id"], body["tenant_id"], body["merchant"], False, offset
+    )
+    state.tokens[token.merchant_token_id] = token
+    state.touch_token(token.merchant_token_id)
+
+
+def _token_end(state: RightsState, change: Change, offset: int) -> None:
+    token = state.tokens.find(change.body["merchant_token_id"])
+    if token is None:
+        state.terminal.add(change.subject)
+    else:
+        ended = replace(token, ended=True, changed_at=offset)
+        state.tokens[token.merchant_token_id] = ended
+        state.touch_token(token.merchant_token_id)
+
+
+def _revocation(state: RightsState, change: Change, offset: int) -> None:
+    body = change.body
+    state.revocations[change.subject] = Revocation(
+        body["tenant_id"], body["mid"], body["crid"], offset, change.actor, change.reason
+    )
+    state.touch_scope(body)
+
+
+def _revocation_lift(state: RightsState, change: Change, offset: int) -> None:
+    state.revocations.discard(change.subject)
+    state.touch_scope(change.body)
+
+
+def _rule_set(state: RightsState, change: Change, offset: int) -> None:
+    state.rule_sets = (*state.rule_sets, rule_set_of(change.body, offset))
+    state.plans.clear()
+
+
 def _deliverer(state: RightsState, change: Change, offset: int) -> None:
     deliverer = Deliverer(**change.body, changed_at=offset)
     state.deliverers[deliverer.transactional_id] = deliverer
@@ -250,4 +337,10 @@ _EFFECTS: Mapping[str, Callable[[RightsState, Change, int], None]] = {
     "AGREEMENT_RESUME": _suspend(False),
     "GRANT_END": _grant_end,
     "DELIVERER": _deliverer,
+    "RULE_SET": _rule_set,
+    "MERCHANT_TOKEN": _token,
+    "MERCHANT_TOKEN_END": _token_end,
+    "REVOCATION": _revocation,
+    "REVOCATION_LIFT": _revocation_lift,
+    "GRANT_CONFIRM": _grant_confirm,
 }

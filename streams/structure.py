@@ -14,6 +14,8 @@ from streams.topics import is_tenant_id
 # Ids become parts of subjects, headers and metric labels.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 CRID = re.compile(r"[A-Za-z0-9]{1,18}")
+TENANT_EXPECTED = "small letters and digits, single dashes between, at most 100"
+ID_EXPECTED = "a letter or digit, then letters, digits and . _ : -, at most 100"
 
 Problem = tuple[str, str]
 """Name of a field, and what was expected of it."""
@@ -39,6 +41,7 @@ def grant_is_sound(body: Body) -> bool:
         and (effective_to is None or effective_to > body["effective_from"])
         and (body["data_to"] is None or not any(_window_problems(body, "data_from", "data_to")))
         and bool(body["agreement_id"]) == (body["basis"] == "IP_AGREEMENT")
+        and (not body["merchant_token_id"] or body["basis"] == "MERCHANT_TOKEN")
     )
 
 
@@ -57,7 +60,7 @@ def _layout_problems(body: Body) -> Iterable[Problem]:
 
 def _tenant_problems(body: Body) -> Iterable[Problem]:
     if not is_tenant_id(body["tenant_id"]):
-        yield "tenant_id", "small letters and digits, single dashes between, at most 100"
+        yield "tenant_id", TENANT_EXPECTED
     if body["partitions"] < 1:
         yield "partitions", "at least 1"
     if not body["topic"].endswith(f".tenant.{body['tenant_id']}"):
@@ -79,7 +82,7 @@ def _mids_problems(mids: Iterable[str]) -> Iterable[Problem]:
 
 def _agreement_problems(body: Body) -> Iterable[Problem]:
     if not ID.fullmatch(body["agreement_id"]):
-        yield "agreement_id", "a letter or digit, then letters, digits and . _ : -, at most 100"
+        yield "agreement_id", ID_EXPECTED
     yield from _mids_problems(body["mids"])
     yield from _window_problems(body, "effective_from", "effective_to")
 
@@ -89,9 +92,7 @@ def _window_problems(body: Body, start: str, end: str) -> Iterable[Problem]:
         yield end, f"later than {start}"
 
 
-def _grant_problems(body: Body) -> Iterable[Problem]:
-    if not ID.fullmatch(body["grant_id"]):
-        yield "grant_id", "a letter or digit, then letters, digits and . _ : -, at most 100"
+def _scope_problems(body: Body) -> Iterable[Problem]:
     if body["scope"] == "MID":
         if not is_mid(body["mid"]):
             yield "mid", "6 digits starting with 0-8, or 9 starting with 9"
@@ -102,6 +103,18 @@ def _grant_problems(body: Body) -> Iterable[Problem]:
             yield "crid", "1 to 18 letters and digits"
         if body["mid"]:
             yield "mid", "empty for scope CRID"
+
+
+def _revocation_problems(body: Body) -> Iterable[Problem]:
+    if not is_tenant_id(body["tenant_id"]):
+        yield "tenant_id", TENANT_EXPECTED
+    yield from _scope_problems(body)
+
+
+def _grant_problems(body: Body) -> Iterable[Problem]:
+    if not ID.fullmatch(body["grant_id"]):
+        yield "grant_id", ID_EXPECTED
+    yield from _scope_problems(body)
     channels = body["channels"]
     if not channels or len(set(channels)) != len(channels):
         yield "channels", "at least one, each once"
@@ -112,6 +125,30 @@ def _grant_problems(body: Body) -> Iterable[Problem]:
             yield "agreement_id", "the agreement, for basis IP_AGREEMENT"
     elif body["agreement_id"]:
         yield "agreement_id", "empty unless the basis is IP_AGREEMENT"
+    # One of basis MERCHANT_TOKEN without a token is sound, as older builds wrote it; it gives
+    # nothing.
+    if body["merchant_token_id"] and body["basis"] != "MERCHANT_TOKEN":
+        yield "merchant_token_id", "empty unless the basis is MERCHANT_TOKEN"
+
+
+def _token_problems(body: Body) -> Iterable[Problem]:
+    if not ID.fullmatch(body["merchant_token_id"]):
+        yield "merchant_token_id", ID_EXPECTED
+
+
+def _rule_set_problems(body: Body) -> Iterable[Problem]:
+    if not ID.fullmatch(body["rule_set_id"]):
+        yield "rule_set_id", ID_EXPECTED
+    if not body["rows"]:
+        yield "rows", "at least one: rules without rows would give nothing to anybody"
+    seen = set()
+    for number, row in enumerate(body["rows"], 1):
+        pair = (row["party_type"], row["basis"])
+        if pair in seen:
+            yield f"rows[{number}]", "each party type and basis once"
+        seen.add(pair)
+        if not row["channels"] or len(set(row["channels"])) != len(row["channels"]):
+            yield f"rows[{number}].channels", "at least one, each once"
 
 
 _STRUCTURE: dict[str, Callable[[Body], Iterable[Problem]]] = {
@@ -120,4 +157,8 @@ _STRUCTURE: dict[str, Callable[[Body], Iterable[Problem]]] = {
     "CRID": _crid_problems,
     "AGREEMENT": _agreement_problems,
     "GRANT": _grant_problems,
+    "MERCHANT_TOKEN": _token_problems,
+    "RULE_SET": _rule_set_problems,
+    "REVOCATION": _revocation_problems,
+    "REVOCATION_LIFT": _revocation_problems,
 }

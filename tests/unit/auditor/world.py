@@ -33,7 +33,14 @@ KINDS = {
     "IMPORT_CLOSE": "import_close/v1",
     "DELIVERER": "deliverer/v1",
     "HEARTBEAT": "heartbeat/v1",
+    "RULE_SET": "rule_set/v1",
+    "MERCHANT_TOKEN": "merchant_token/v1",
+    "MERCHANT_TOKEN_END": "merchant_token_end/v1",
+    "REVOCATION": "revocation/v1",
+    "REVOCATION_LIFT": "revocation_lift/v1",
+    "GRANT_CONFIRM": "grant_confirm/v1",
 }
+LATER_KINDS = list(KINDS)[14:]
 
 
 def change_id(number: int) -> bytes:
@@ -53,7 +60,7 @@ def change(
 ) -> bytes:
     """A framed envelope with a framed body; a body may also be given as bytes."""
     return encode(
-        "authorization_change/v1",
+        "authorization_change/v2" if kind in LATER_KINDS else "authorization_change/v1",
         {
             "change_id": change_id(number),
             "subject": subject,
@@ -64,10 +71,20 @@ def change(
             "import_id": import_id,
             "actor": "test",
             "reason": "",
-            "body": body if isinstance(body, bytes) else encode(KINDS[kind], body),
+            "body": body if isinstance(body, bytes) else _framed(kind, body),
             **envelope,
         },
     )
+
+
+def _framed(kind: str, body: dict[str, Any]) -> bytes:
+    """A grant in version 2 if it says what version 1 cannot."""
+    if kind != "GRANT":
+        return encode(KINDS[kind], body)
+    if body["merchant_token_id"] or body["restricted"]:
+        return encode("grant/v2", body)
+    plain = {name: body[name] for name in body if name not in ("merchant_token_id", "restricted")}
+    return encode("grant/v1", plain)
 
 
 def tenant(
@@ -101,6 +118,8 @@ def grant(grant_id: str, tenant_id: str, **fields: Any) -> dict[str, Any]:
         "effective_to": None,
         "data_from": None,
         "data_to": None,
+        "merchant_token_id": "",
+        "restricted": False,
         **fields,
     }
 

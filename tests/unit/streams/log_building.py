@@ -45,6 +45,14 @@ def agreement_body(agreement_id: str, tenant_id: str, **fields: Any) -> Body:
     }
 
 
+def token_body(merchant_token_id: str, tenant_id: str, merchant: str = "") -> Body:
+    return {
+        "merchant_token_id": merchant_token_id,
+        "tenant_id": tenant_id,
+        "merchant": merchant,
+    }
+
+
 def simple_grant(grant_id: str, tenant_id: str, **fields: Any) -> Body:
     """A grant of scope MID by ownership on every channel, open-ended, unless told otherwise."""
     body = grant_body(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import MalformedRecordError, UnknownFrameError, decode
+from schemas.codec import MalformedRecordError, UnknownFrameError, decode, frame_id
 from streams import change_reader, structure
 from streams.changes import ENVELOPE, KINDS, build_change
 from streams.errors import UpgradeNeededError
@@ -33,6 +33,8 @@ GRANTS = st.fixed_dictionaries(
         "effective_to": st.none() | INSTANT,
         "data_from": st.none() | INSTANT,
         "data_to": st.none() | INSTANT,
+        "merchant_token_id": st.just("") | TEXT,
+        "restricted": st.booleans(),
     }
 )
 
@@ -82,6 +84,8 @@ def by_codec(value: bytes) -> object:
     enums = [body[field] for field in spec.enums]
     if any("UNKNOWN" in one if isinstance(one, list) else one == "UNKNOWN" for one in enums):
         return "newer"
+    if name == "grant":
+        body = {"merchant_token_id": "", "restricted": False, **body}
     fields = ("change_id", "subject", "base", "kind", "restricting", "import_id", "actor", "reason")
     return (*(envelope[field] for field in fields), body)
 
@@ -101,13 +105,17 @@ def test_reading_a_change_is_what_the_codec_says(value):
         assert tuple(change_reader.read_change(value)) == expected
 
 
-def test_an_ordinary_grant_takes_the_quick_way():
-    """Or the walkers would be dead weight."""
+@pytest.mark.parametrize(
+    ("said", "version"), [({}, 1), ({"merchant_token_id": "T1"}, 2), ({"restricted": True}, 2)]
+)
+def test_an_ordinary_grant_takes_the_quick_way_in_the_first_version_that_can_say_it(said, version):
+    """Or the walkers would be dead weight, and older followers would stop at every grant."""
     stamp = {"actor": "a", "reason": "b", "change_id": bytes(16)}
-    value = build_change("GRANT", "grant/g", simple_grant("g", "acme"), **stamp)
+    value = build_change("GRANT", "grant/g", simple_grant("g", "acme", **said), **stamp)
     quick = change_reader._plain_envelope(value)
     assert quick is not None
-    assert change_reader._plain_grant(quick[1]) == simple_grant("g", "acme")
+    assert quick[1][:5] == b"\0" + frame_id("grant", version).to_bytes(4, "big")
+    assert change_reader._plain_grant(quick[1]) == simple_grant("g", "acme", **said)
 
 
 @given(GRANTS)
@@ -117,7 +125,8 @@ def test_a_sound_grant_is_one_without_problems(body):
 
 def symbols(record: str, field: str) -> list[str]:
     """Symbols of an enum field, or of the items of an array field, as the schema has them."""
-    text = files("schemas").joinpath(f"avro/{record}/v1.avsc").read_text("utf-8")
+    name = record if "/" in record else f"{record}/v1"
+    text = files("schemas").joinpath(f"avro/{name}.avsc").read_text("utf-8")
     kind = next(one["type"] for one in json.loads(text)["fields"] if one["name"] == field)
     kind = kind["items"] if kind["type"] == "array" else kind
     return list(kind["symbols"])
@@ -137,6 +146,12 @@ def test_symbols_stand_in_the_order_of_the_schema(table, record, field):
     assert table == expected
 
 
+def test_kinds_stand_in_the_order_of_the_envelope_that_brought_them():
+    assert list(KINDS) == symbols("authorization_change/v2", "kind")[1:]
+    first = symbols("authorization_change", "kind")[1:]
+    assert {kind for kind, spec in KINDS.items() if spec.envelope == 1} == set(first)
+
+
 def test_every_enum_of_a_body_is_watched_for_newer_symbols():
     """A symbol of a newer version reads as UNKNOWN only if the field is in the table of kinds."""
     for spec in KINDS.values():
@@ -148,4 +163,8 @@ def test_every_enum_of_a_body_is_watched_for_newer_symbols():
                 inner = kind.get("items", kind)
                 if isinstance(inner, dict) and inner["type"] == "enum":
                     enums.add(field["name"])
+                elif isinstance(inner, dict) and inner["type"] == "record":
+                    # Every field of a row whose type is spelled out is an enum or a list of one.
+                    rows = [one for one in inner["fields"] if isinstance(one["type"], dict)]
+                    enums |= {f"{field['name']}.{one['name']}" for one in rows}
         assert enums == set(spec.enums), spec.record

@@ -13,29 +13,51 @@ from streams import rights_state
 from streams.errors import UpgradeNeededError, WrongLogError
 from streams.rights import Rights, RightsSnapshot
 from streams.sharded_map import ShardedMap
-from tests.unit.streams.drawn_logs import MIDS, NOWS, STEPS, DrawnLog, Step, decisions
-from tests.unit.streams.log_building import replayed, simple_grant
+from tests.unit.streams.drawn_logs import (
+    HAPPENED,
+    MIDS,
+    NOWS,
+    STEPS,
+    DrawnLog,
+    Happened,
+    Key,
+    Step,
+    asked_of,
+    decided,
+    decisions,
+    grants,
+    label_of,
+)
+from tests.unit.streams.log_building import replayed, simple_grant, token_body
+from tests.unit.streams.naive_model import Answer, answers
 
 # Drawing a log takes most of the time, and the machine may be busy.
 PATIENT = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
-def granted(rights: RightsSnapshot) -> set[tuple[str, str, int, int]]:
-    """Every right there is: tenant, MID, channel, instant."""
+def granted(rights: RightsSnapshot) -> set[tuple[str, Key]]:
+    """Every right there is: tenant, and MID, channel, instant, event."""
     return {
-        (tenant, *key)
+        (tenant, key)
         for key, (_, tenants) in decisions(rights).items()
         for tenant, reason in tenants
         if reason.startswith("allowed:")
     }
 
 
-def planned(rights: RightsSnapshot, mid: str, channel: int, now: int) -> tuple[str, set[str]]:
+def planned(
+    rights: RightsSnapshot, mid: str, channel: int, now: int, happened: Happened
+) -> tuple[str, set[str]]:
     plan = rights.plan(mid.encode(), channel, now)
-    return plan.reason.value, {f"{route.tenant_id} {route.grant_id}" for route in plan.routes}
+    routes, reason, _ = plan.for_event(happened[0], happened[1], label_of(mid, happened))
+    if not plan.per_event:
+        assert (plan.routes, plan.reason) == (routes, reason)
+    else:
+        assert plan.routes == ()
+    return reason.value, {f"{route.tenant_id} {route.grant_id}" for route in routes}
 
 
-def fresh(rights: RightsSnapshot) -> dict[tuple[str, int, int], tuple[str, set[str]]]:
+def fresh(rights: RightsSnapshot) -> dict[Key, tuple[str, set[str]]]:
     """What `planned` must be, from decisions that remember nothing."""
     return {
         key: (
@@ -51,7 +73,17 @@ def fresh(rights: RightsSnapshot) -> dict[tuple[str, int, int], tuple[str, set[s
 
 
 @PATIENT
-@given(STEPS, st.lists(st.tuples(st.sampled_from(MIDS), st.integers(0, 3), st.sampled_from(NOWS))))
+@given(
+    STEPS,
+    st.lists(
+        st.tuples(
+            st.sampled_from(MIDS),
+            st.integers(0, 3),
+            st.sampled_from(NOWS),
+            st.sampled_from(HAPPENED),
+        )
+    ),
+)
 def test_a_remembered_plan_is_a_fresh_decision_at_any_instant(steps, asked):
     """Asked in any order, before and after changes: so plans are made, carried over, forgotten."""
     log = DrawnLog()
@@ -59,8 +91,11 @@ def test_a_remembered_plan_is_a_fresh_decision_at_any_instant(steps, asked):
         rights = log.rights.snapshot(0.0)
         if at % 3 == 0:
             expected = fresh(rights)
-            for mid, channel, now in asked:
-                assert planned(rights, mid, channel, now) == expected[mid, channel, now]
+            for mid, channel, now, happened in asked:
+                assert (
+                    planned(rights, mid, channel, now, happened)
+                    == expected[mid, channel, now, happened]
+                )
         if step is not None:
             log.take(step)
     rights = log.rights.snapshot(0.0)
@@ -237,3 +272,75 @@ def test_numbers_of_nobody_are_not_remembered():
     for number in range(50):
         assert rights.plan(b"9%08d" % number, 3, 5).reason is Reason.NO_GRANT
     assert not any(rights.plan_shards)
+
+
+def by_core(rights: RightsSnapshot) -> dict[Key, dict[str, Answer]]:
+    """What the core decides, as the naive model says it."""
+    return {
+        key: {
+            one.tenant_id: Answer(one.reason, one.grant_id, one.restricted, one.billing)
+            if one.reason is Reason.ALLOWED
+            else Answer(one.reason)
+            for one in decision.tenants
+        }
+        for key, decision in decided(rights).items()
+    }
+
+
+@PATIENT
+@given(st.lists(grants(), min_size=2, max_size=10), STEPS)
+def test_the_core_decides_as_the_naive_model_over_any_history(given_first, steps):
+    """The model knows no state: it looks through all that was ever accepted, for each question."""
+    log = DrawnLog()
+    for body in given_first:
+        log.put("GRANT", body)
+    for step in steps:
+        log.take(step)
+    for key, said in by_core(log.rights.snapshot(0.0)).items():
+        assert said == answers(log.history, asked_of(key)), key
+
+
+def test_what_waits_for_a_label_is_named_and_what_no_label_can_help_is_not():
+    """A shipper gets its event at once, whatever the platform beside it waits for."""
+    log = DrawnLog()
+    log.put("GRANT", simple_grant("g0", "acme"))
+    token = {"basis": "MERCHANT_TOKEN", "merchant_token_id": "T1"}
+    log.put("GRANT", simple_grant("t", "shop", **token))
+    log.put("GRANT", simple_grant("old", "shop", mid=MIDS[2], basis="MERCHANT_TOKEN"))
+    snapshot = log.rights.snapshot(0.0)
+    plan = snapshot.plan(MIDS[0].encode(), 1, 5)
+    assert (plan.per_event, plan.routes, plan.reason) == (True, (), Reason.MERCHANT_TOKEN_MISSING)
+    without = plan.for_event(2, 1, None)
+    assert [route.tenant_id for route in without.routes] == ["acme"]
+    assert without.awaits_label == ("shop",)
+    made = label_of(MIDS[0], (2, 1, ("shop", "T1")))
+    assert [route.tenant_id for route in plan.for_event(2, 1, made).routes] == ["acme", "shop"]
+    other = label_of(MIDS[0], (2, 1, ("shop", "T2")))
+    assert plan.for_event(2, 1, other).awaits_label == ()
+    nothing = snapshot.plan(MIDS[2].encode(), 1, 5).for_event(2, 1, None)
+    assert nothing == ((), Reason.MERCHANT_TOKEN_MISSING, ())
+
+
+def test_a_plan_whose_first_grant_of_each_tenant_asks_nothing_is_final():
+    """The quick path stays where a window stands behind a grant without one."""
+    log = DrawnLog()
+    log.put("GRANT", simple_grant("a", "acme"))
+    log.put("GRANT", simple_grant("b", "acme", data_from=5))
+    plan = log.rights.snapshot(0.0).plan(MIDS[0].encode(), 1, 5)
+    assert (plan.per_event, [route.grant_id for route in plan.routes]) == (False, ["a"])
+
+
+def test_the_end_of_a_token_ends_all_its_grants_at_one_offset():
+    log = DrawnLog()
+    token = {"basis": "MERCHANT_TOKEN", "merchant_token_id": "T1"}
+    for number, mid in enumerate(MIDS):
+        log.put("GRANT", simple_grant(f"t{number}", "shop", mid=mid, **token))
+    before = log.rights.snapshot(0.0)
+    assert all(before.plan(mid.encode(), 1, 5).per_event for mid in MIDS)
+    log.put("MERCHANT_TOKEN_END", {"merchant_token_id": "T1"})
+    after = log.rights.snapshot(0.0)
+    for mid in MIDS:
+        assert after.plan(mid.encode(), 1, 5).reason is Reason.MERCHANT_TOKEN_ENDED
+        assert before.plan(mid.encode(), 1, 5).per_event
+    log.put("MERCHANT_TOKEN", token_body("T1", "shop"))
+    assert log.rights.subjects["token/T1"] == log.rights.version - 2, "an ended id is terminal"

@@ -1,20 +1,39 @@
-"""Each world of `tests/unit/worlds` through the pure core: decided, planned, and routed."""
+"""Each world of `tests/unit/worlds` through the pure core: decided, planned, explained, routed;
+and through the naive model and the auditor, which must say the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from auditor.entitlement import Candidates, Label, Scan, entitled
+from auditor.structure import Tables
 from schemas.codec import decode
-from schemas.reasons import Reason
-from streams.decision import CARRIED, CHECKS, RANKS, decide
+from schemas.reasons import Billing, Reason
+from streams.decision import EVENT_CHECKS, RANKS, STANDING_CHECKS
 from streams.facts import CHANNELS
+from streams.plans import Plan
 from streams.raw_record import RawRecord
+from streams.rights import RightsSnapshot
 from streams.routing import route_batch
+from streams.rule_sets import USPS_RULES
+from tests.mutation.run import run
 from tests.records_support import decoded
 from tests.unit.streams.log_building import APP_ID
-from tests.unit.streams.worlds import FOLDER, World, load
+from tests.unit.streams.naive_model import Asked, answers
+from tests.unit.streams.worlds import (
+    Outcome,
+    World,
+    WorldEvent,
+    delivered_line,
+    load,
+    outcome,
+    paths,
+    planned,
+)
 
-PATHS = sorted(FOLDER.glob("*.yaml"))
+PATHS = paths()
+WORLDS_MIN = 60
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -24,86 +43,128 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 def test_each_tenant_gets_what_the_world_says_and_the_reason_for_what_it_does_not(world):
-    rights = world.log.rights.snapshot(0.0)
-    allowed, denied, withheld = set(), set(), {}
-    for name, scan in world.scans.items():
-        channel = CHANNELS.index(scan.channel)
-        candidates = rights.candidates(scan.mid)
-        decision = decide(scan.mid, channel, scan.at_ms, candidates, rights)
-        for tenant, reason, grant_id in decision.tenants:
-            if reason is Reason.ALLOWED:
-                allowed.add((name, tenant, grant_id))
-            else:
-                denied.add((name, tenant, reason.value))
-        if decision.reason is not Reason.ALLOWED:
-            withheld[name] = decision.reason.value
-    assert allowed == world.allowed
-    assert denied == world.denied
-    assert withheld == world.withheld
+    assert outcome(world) == world.expected
 
 
 def test_the_plan_is_the_decision(world):
-    rights = world.log.rights.snapshot(0.0)
+    def plan_of(rights: RightsSnapshot, event: WorldEvent) -> Plan:
+        channel = CHANNELS.index(event.channel)
+        return rights.plan(event.mid.encode(), channel, event.at_ms)
+
     for _ in range(2):  # made, then remembered
-        allowed = set()
-        for name, scan in world.scans.items():
-            plan = rights.plan(scan.mid.encode(), CHANNELS.index(scan.channel), scan.at_ms)
-            allowed |= {(name, route.tenant_id, route.grant_id) for route in plan.routes}
-            assert plan.reason.value == world.withheld.get(name, "allowed")
-            assert plan.valid_from_ms <= scan.at_ms < plan.valid_until_ms
-        assert allowed == world.allowed
+        assert planned(world, plan_of) == replace(world.expected, denied=frozenset())
 
 
 def test_every_candidate_is_explained(world):
-    rights = world.log.rights.snapshot(0.0)
-    for name, scan in world.scans.items():
-        judged = rights.explain(scan.mid.encode(), CHANNELS.index(scan.channel), scan.at_ms)
-        tenants = {
-            tenant for scan_name, tenant, _ in world.allowed | world.denied if scan_name == name
-        }
-        assert {grant.tenant_id for grant, _ in judged} == tenants
-        for scan_name, _, grant_id in world.allowed:
-            if scan_name == name:
-                assert any(
-                    grant.grant_id == grant_id and reason is Reason.ALLOWED
-                    for grant, reason in judged
-                )
+    for name, event in world.events.items():
+        judged = world.snapshots[event.after].explain(event.facts(), event.at_ms)
+        said = [line.split() for line in world.expected.delivered | world.expected.denied]
+        assert {one.grant.tenant_id for one in judged} == {t for e, t, *_ in said if e == name}
+        allowed = {one.grant.grant_id for one in judged if one.reason is Reason.ALLOWED}
+        named = [line.split() for line in world.expected.delivered]
+        assert {grant_id for e, _, grant_id, *_ in named if e == name} <= allowed
 
 
-def test_the_records_of_each_tenant_topic_are_those_the_world_allows(world):
-    rights = world.log.rights.snapshot(0.0)
-    placed = set()
-    for offset, (name, scan) in enumerate(world.scans.items()):
-        raw = RawRecord(0, offset, 5, b"k", scan.value())
-        routed = route_batch([raw], rights, scan.at_ms, app_id=APP_ID)
-        assert dict(routed.withheld) == (
-            {world.withheld[name]: 1} if name in world.withheld else {}
+def test_the_naive_model_says_the_same(world):
+    delivered, denied = set(), set()
+    for name, event in world.events.items():
+        asked = Asked(
+            event.mid,
+            event.channel,
+            event.at_ms,
+            event.time_ms,
+            event.time_basis == "UTC",
+            event.label,
         )
+        for tenant, said in answers(world.history[: world.marks[event.after]], asked).items():
+            if said.reason is Reason.ALLOWED:
+                line = delivered_line(name, tenant, said.grant_id, said.restricted, said.billing)
+                delivered.add(line)
+            else:
+                denied.add(f"{name} {tenant} {said.reason.value}")
+    assert (delivered, denied) == (world.expected.delivered, world.expected.denied)
+
+
+def test_the_auditor_says_the_same(world):
+    delivered, denied, withheld = set(), set(), set()
+    for name, event in world.events.items():
+        tables = Tables()
+        for kind, body in world.history[: world.marks[event.after]]:
+            tables.put(kind, body)
+        candidates = Candidates()
+        candidates.refresh(tables)
+        made = event.label
+        label = Label(made.mid, made.generated_by, made.merchant_token_id) if made else None
+        scan = Scan(event.time_ms, event.time_basis == "UTC", label)
+        said = entitled(candidates, event.mid, event.channel, event.at_ms, scan)
+        for tenant, grant_id in said.allowed.items():
+            billing = said.billing[tenant]
+            delivered.add(delivered_line(name, tenant, grant_id, tenant in said.uncut, billing))
+        denied |= {f"{name} {tenant} {reason.value}" for tenant, reason in said.denied.items()}
+        if not said.allowed:
+            withheld.add(f"{name} {said.reason.value}")
+    found = Outcome(frozenset(delivered), frozenset(denied), frozenset(withheld))
+    assert found == replace(world.expected, awaits=frozenset())
+
+
+def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
+    """Of what asks something of the event itself nothing is placed: see `Plan.per_event`."""
+    placed, expected = set(), set()
+    for offset, (name, event) in enumerate(world.events.items()):
+        rights = world.snapshots[event.after]
+        routed = route_batch(
+            [RawRecord(0, offset, 5, b"k", event.value())], rights, event.at_ms, app_id=APP_ID
+        )
+        channel = CHANNELS.index(event.channel)
+        if rights.plan(event.mid.encode(), channel, event.at_ms).per_event:
+            assert not routed.tenant
+            continue
+        said = [line.split() for line in world.expected.delivered]
+        expected |= {(name, tenant, grant_id) for e, tenant, grant_id, *_ in said if e == name}
         for (topic, _), records in routed.tenant.items():
             [(_, value, _, headers)] = decoded(records)
             assert value is not None
             assert decode(value)[1]["restricted"] is None, "the recipient's name stays here"
             grant_id = dict(headers)["mg-grant"].decode()
             placed.add((name, topic.removeprefix("midgate.tenant."), grant_id))
-    assert placed == world.allowed
+    assert placed == expected
 
 
-def test_worlds_cover_every_reason_and_every_party_type():
-    """A reason or a party without a world would be a rule without a test."""
+def test_worlds_cover_every_reason_billing_rule_and_party_type():
+    """A reason, a rule or a party without a world would be a rule without a test."""
     worlds = [load(path) for path in PATHS]
-    reasons = {reason for one in worlds for _, _, reason in one.denied}
-    reasons |= {reason for one in worlds for reason in one.withheld.values()}
-    assert reasons == {reason.value for reason in Reason} - {"allowed", "label_needed"}
-    parties = {tenant.party_type for one in worlds for tenant in one.log.rights.tenants.values()}
-    assert parties == set(CARRIED)
+    assert len(worlds) >= WORLDS_MIN
+    reasons = {line.split()[2] for one in worlds for line in one.expected.denied}
+    reasons |= {line.split()[1] for one in worlds for line in one.expected.withheld}
+    assert reasons == {reason.value for reason in Reason} - {
+        *("allowed", "label_needed", "label_ambiguous")
+    }
+    words = {word for one in worlds for line in one.expected.delivered for word in line.split()[3:]}
+    billed = {billing.value for billing in Billing if billing is not Billing.NO_COST_PARTY}
+    assert words == {"uncut", *billed}
+    pairs = {
+        (one.log.rights.tenants[grant.tenant_id].party_type, grant.basis)
+        for one in worlds
+        for grant in one.log.rights.grants.values()
+    }
+    assert {(row.party_type, row.basis) for row in USPS_RULES.rows} <= pairs
 
 
 def test_checks_stand_in_the_order_of_the_reasons():
     """The furthest denial is told by rank, so the order of the checks is the order of the enum."""
-    ranks = [RANKS[reason] for reason, _ in CHECKS]
+    checked = [reason for reason, _ in (*STANDING_CHECKS, *EVENT_CHECKS)]
+    ranks = [RANKS[reason] for reason in checked]
     assert ranks == sorted(set(ranks))
-    assert {reason for reason, _ in CHECKS} == set(Reason) - {
+    assert set(checked) == set(Reason) - {
         Reason.NO_GRANT,
         Reason.ALLOWED,
         Reason.LABEL_NEEDED,
+        Reason.LABEL_AMBIGUOUS,
     }
+
+
+def test_every_change_of_the_decision_table_is_noticed_by_some_world():
+    """Or a world is missing. `python -m tests.mutation.run` prints the figures."""
+    figures = run()
+    assert figures["survivors"] == []
+    assert figures["groups"]["rule"]["mutants"] == figures["groups"]["rule"]["caught"] > 0
