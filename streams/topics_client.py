@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from confluent_kafka import (
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs re-export nothing
@@ -194,6 +195,27 @@ class TopicsAdmin:
         """High watermark of each partition."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         return self._offsets(topic, partitions, latest)
+
+    def identity(self, topic: str) -> str:
+        """Which topic of which cluster this is: a topic made anew under its name is another.
+
+        Raises ConfigurationError when there is none.
+        """
+        if topic not in self.cluster().topics:
+            raise ConfigurationError(
+                f"topic {topic} does not exist", hint="run `midgate topics apply`"
+            )
+        cluster = self._result(
+            "name the cluster", self._client.describe_cluster(request_timeout=REQUEST_TIMEOUT_S)
+        )
+        described = _patiently(lambda: self._describe(topic))
+        return f"{cluster.cluster_id}/{topic}/{described.topic_id}"
+
+    def _describe(self, topic: str) -> Any:
+        asked = self._client.describe_topics(
+            TopicCollection([topic]), request_timeout=REQUEST_TIMEOUT_S
+        )
+        return self._result(f"describe {topic}", asked[topic])
 
     def _offsets(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
         asked = {TopicPartition(topic, partition): spec for partition in partitions}
