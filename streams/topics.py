@@ -48,6 +48,10 @@ class TopicNames:
     def quarantine(self) -> str:
         return f"{self.prefix}.quarantine"
 
+    @property
+    def reveals(self) -> str:
+        return f"{self.prefix}.reveals"
+
     def tenant(self, tenant_id: str) -> str:
         return f"{self.prefix}.tenant.{tenant_id}"
 
@@ -81,6 +85,17 @@ def system_topics(
         ),
         TopicSpec(names.ledger, partitions, delete),
         TopicSpec(names.files, 1, compact),
+        # Who looked at personal data: kept for ever, and when is the broker's word, not the
+        # looker's.
+        TopicSpec(
+            names.reveals,
+            1,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": "-1",
+                "message.timestamp.type": "LogAppendTime",
+            },
+        ),
         TopicSpec(
             names.quarantine,
             partitions,

@@ -47,6 +47,7 @@ CORE = {
         "event_reader",
         "foreign_forms",
         "mid",
+        "piece",
         "reasons",
         "strict_avro",
     ],
@@ -62,6 +63,7 @@ CORE = {
         "facts",
         "grant_csv",
         "imports",
+        "index_keys",
         "instants",
         "label_facts",
         "lanes",
@@ -76,6 +78,7 @@ CORE = {
         "routing",
         "sharded_map",
         "structure",
+        "tenant_vocabulary",
         "topics",
     ],
     "connectors/see_files": [

@@ -1,0 +1,223 @@
+"""The work of `midgate explain`: find the records, the rights as they were, and the copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from midgate.delivery_search import RawPlace, find_copy
+from midgate.explanation import Decided, Question, explain_barcode, explain_event
+from midgate.ledger_reading import Recorded, recorded
+from midgate.raw_search import OnProgress, Search, search
+from midgate.reading import partitions_of, reading, records_between
+from midgate.rights_history import Moment, moment_of, snapshots_at
+from streams.errors import InputError
+from streams.instants import format_instant
+
+if TYPE_CHECKING:
+    from midgate.restricted import Look
+    from midgate.rights_session import Session
+    from streams.index_keys import Term
+
+GONE = "no longer recorded"
+# Copies looked for; beyond it a row says so.
+COPIES_MAX = 100
+
+
+@dataclass(slots=True)
+class Asked:
+    """What the command line asked for. `at` empty: as decided, or for a number now."""
+
+    what: str
+    tenant: str
+    channel: int
+    at: str
+    since_ms: int | None
+    present_ms: int
+    look: Look
+    on_progress: OnProgress
+    copies: int = field(default=0, init=False)
+
+
+async def explain_number(session: Session, asked: Asked, term: Term) -> dict[str, Any]:
+    """A number: what would become of an event of it, and what became of those recorded."""
+    moment = await moment_of(session, asked.at, asked.present_ms)
+    snapshot = (await snapshots_at(session, [moment.version]))[moment.version]
+    question = Question(asked.tenant, asked.channel, moment.now_ms)
+    explained = explain_barcode(asked.what, snapshot, question)
+    found = await search(session.settings, term, asked.since_ms, asked.on_progress)
+    events = await explain_records(session, asked, found.records)
+    return {**explained, "events": events, "search": found.as_record()}
+
+
+async def explain_event_id(session: Session, asked: Asked, term: Term) -> dict[str, Any]:
+    """An event id: every record that is most likely that scan."""
+    found = await search(session.settings, term, asked.since_ms, asked.on_progress)
+    if not found.records and not found.complete:
+        raise InputError(f"{asked.what} was {found.note}", hint="--since INSTANT, or the index")
+    events = await explain_records(session, asked, found.records)
+    shown: dict[str, Any] = {"input": asked.what, "events": events, "search": found.as_record()}
+    return {**shown, **_outcome(events, found)}
+
+
+def _outcome(events: Sequence[dict[str, Any]], found: Search) -> dict[str, str]:
+    if events:
+        outcomes = {event["outcome"] for event in events}
+        outcome = "delivered" if "delivered" in outcomes else events[0]["outcome"]
+        return {"outcome": outcome, "reason": events[0]["reason"]}
+    if found.recorded_from:
+        reason = f"nothing received since {found.recorded_from}; what came before is {GONE}"
+        return {"outcome": GONE, "reason": reason}
+    return {"outcome": "unknown", "reason": f"no such event received since {found.since}"}
+
+
+async def explain_position(
+    session: Session, asked: Asked, place: tuple[int, int]
+) -> dict[str, Any]:
+    """A raw position. Raises InputError for one that raw has not reached, or that is no record."""
+    topic = session.settings.layout.topics.raw
+    partition, offset = place
+    async with reading(session.settings.kafka) as consumer:
+        places = {one.partition: one for one in await partitions_of(consumer, topic)}
+        if partition not in places:
+            raise InputError(f"{topic} has no partition {partition}", hint="PARTITION:OFFSET")
+        where = places[partition]
+        consumer.assign([where])
+        begin = (await consumer.beginning_offsets([where]))[where]
+        end = (await consumer.end_offsets([where]))[where]
+        if offset < begin:
+            return gone(f"{partition}:{offset}", f"raw {partition} begins at offset {begin}")
+        records = []
+        if offset < end:
+            records = await records_between(consumer, where, offset, offset + 1)
+    if not records:
+        raise InputError(
+            f"{topic} has no record at {partition}:{offset}",
+            hint=f"partition {partition} holds offsets {begin} to {end - 1}",
+        )
+    return (await explain_records(session, asked, records))[0]
+
+
+def gone(what: str, detail: str) -> dict[str, Any]:
+    """What is said of something that retention has taken."""
+    return {"input": what, "outcome": GONE, "reason": detail, "events": [], "delivered": []}
+
+
+async def explain_records(
+    session: Session, asked: Asked, records: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Each raw record as it was decided (or, with `at`, as it would have been), and its copies."""
+    if not records:
+        return []
+    effective = session.settings
+    await asked.look.record(effective, effective.layout.topics.raw, records)
+    ledger: list[Recorded] = []
+    async with reading(effective.kafka) as consumer:
+        for record in records:
+            topic = effective.layout.topics.ledger
+            where = record.partition, record.offset, record.timestamp
+            ledger.append(await recorded(consumer, topic, *where))
+        moment = await moment_of(session, asked.at or "now", asked.present_ms)
+        decisions = [_decided(asked, one, moment) for one in ledger]
+        snapshots = await snapshots_at(session, [one.version for one in decisions])
+        events = []
+        for record, entry, decided in zip(records, ledger, decisions, strict=True):
+            question = Question(asked.tenant, asked.channel, decided.at_ms)
+            event = explain_event(record, snapshots[decided.version], decided, question)
+            event["decided"]["recorded"] = entry.absent or "yes"
+            if entry.absent == "gone":
+                event["decided"]["sentence"] = (
+                    f"when it was decided is {GONE}; {event['decided']['sentence']}"
+                )
+            event["delivered"] = []
+            if entry.line is not None and not asked.at:
+                event["delivered"] = await _copies(session, consumer, asked, record, event)
+            if asked.look.reveal:
+                event["restricted"] = _restricted(record)
+            events.append(event)
+    return events
+
+
+def _decided(asked: Asked, entry: Recorded, moment: Moment) -> Decided:
+    if entry.line is None or asked.at:
+        return Decided(moment.now_ms, moment.version, "")
+    return Decided.by(entry.line.entry)
+
+
+async def _copies(
+    session: Session, consumer: Any, asked: Asked, record: Any, event: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Where the copy of each tenant that was allowed stands."""
+    raw = RawPlace(record.partition, record.offset, record.timestamp)
+    copies: list[dict[str, Any]] = []
+    for row in event["tenants"]:
+        if row["outcome"] != "delivered":
+            continue
+        asked.copies += 1
+        if asked.copies > COPIES_MAX:
+            detail = f"the bound of {COPIES_MAX} copies is reached; ask for one tenant or position"
+            copies.append({"tenant": row["tenant"], "found": "not_searched", "detail": detail})
+        else:
+            tenant = session.rights.tenants[row["tenant"]]
+            copies.append(await find_copy(consumer, tenant, raw))
+    return copies
+
+
+def _restricted(record: Any) -> Any:
+    from schemas.codec import MalformedRecordError, UnknownFrameError, decode
+
+    try:
+        return decode(bytes(record.value or b""))[1]["restricted"]
+    except (MalformedRecordError, UnknownFrameError):
+        return None
+
+
+async def tell_tenant(session: Session, asked: Asked, term: Term | None) -> dict[str, Any]:
+    """What the tenant may hear: of a number by its own rights alone, of an event only its own.
+
+    A position or event id that was not delivered to the tenant is answered like one that is not.
+    """
+    from midgate.reading import position_of
+    from schemas.reasons import Reason
+    from streams.tenant_vocabulary import SENTENCES, TenantAnswer, answer_for
+
+    place = position_of(asked.what)
+    answer = TenantAnswer.NOTHING_TO_TELL
+    copies: list[dict[str, Any]] = []
+    if place is None and (term is None or not term.event):
+        moment = await moment_of(session, asked.at, asked.present_ms)
+        snapshot = (await snapshots_at(session, [moment.version]))[moment.version]
+        question = Question(asked.tenant, asked.channel, moment.now_ms)
+        explained = explain_barcode(asked.what, snapshot, question)
+        if explained["outcome"] != "quarantined" and explained["barcode"]["mid"]:
+            answer = answer_for(Reason(explained["reason"]))
+    else:
+        for event in await _own_events(session, asked, place, term):
+            copies += [one for one in event["delivered"] if one["found"] == "yes"]
+        if copies:
+            answer = TenantAnswer.DELIVERED
+    return {
+        "input": asked.what,
+        "tenant": asked.tenant,
+        "at": format_instant(asked.present_ms) if not asked.at else asked.at,
+        "answer": answer.value,
+        "sentence": SENTENCES[answer],
+        "delivered": [
+            {name: one[name] for name in ("topic", "partition", "offset")} for one in copies
+        ],
+    }
+
+
+async def _own_events(
+    session: Session, asked: Asked, place: tuple[int, int] | None, term: Term | None
+) -> list[dict[str, Any]]:
+    asked.at = ""  # what was delivered was delivered as it was decided
+    if place is not None:
+        try:
+            return [await explain_position(session, asked, place)]
+        except InputError:
+            return []
+    assert term is not None, "neither a position nor a number"
+    found = await search(session.settings, term, asked.since_ms, asked.on_progress)
+    return await explain_records(session, asked, found.records)
