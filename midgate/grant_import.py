@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from midgate.output import Format, Progress, note, show_record, show_rows
 from midgate.rights_session import Session, with_rights
 from streams.changes import Body, grant_change, import_close_change
 from streams.errors import InputError
-from streams.grant_csv import GrantRow, RowError, parse_grants, reference_errors
+from streams.grant_conflicts import Present, conflicts
+from streams.grant_csv import GrantRow, RowError, parse_grants
 
 # Appending 100,000 rows takes seconds; the rule voids an import not closed within ten minutes.
 APPEND_S_MAX = 540.0
@@ -65,17 +67,21 @@ def read_file(file: Path) -> tuple[list[GrantRow], list[RowError]]:
 
 
 def check_references(session: Session, rows: list[GrantRow]) -> list[RowError]:
-    """What the rows name and the rights do not have."""
+    """What the rows name and the rights do not have, or have otherwise; and what overlaps."""
     rights = session.rights
     agreements = {one.agreement_id: one.tenant_id for one in rights.agreements.values()}
 
-    return reference_errors(
-        rows,
+    present = Present(
+        now_ms=int(time.time() * 1000),
         tenant_open=rights.tenant_open,
         crid_known=rights.crids.__contains__,
         agreement_tenant=agreements.get,
+        token_tenant=rights.token_tenant,
         grant_ended=rights.grant_ended,
+        grant=rights.grants.get,
+        stands=lambda body: in_force(session, body),
     )
+    return conflicts(rows, present)
 
 
 def in_force(session: Session, body: Body) -> bool:

@@ -49,7 +49,7 @@ VOID = "void:"
 HINTS = {
     "base": "somebody changed it meanwhile: look at it again, then repeat the command",
     "terminal": "what has ended stays ended: use a new id",
-    "unknown_reference": "the tenant, CRID or agreement it names is not there (any more)",
+    "unknown_reference": "the tenant, CRID, agreement or token it names is not there (any more)",
     "fixed": "this cannot be changed: end it and use a new id",
     "layout": "the settings differ from the layout in force: see `midgate topics list`",
     "import_late": "an import must close within ten minutes of its first row: run it again",

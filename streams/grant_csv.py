@@ -1,14 +1,16 @@
 """The file of `grant import`: rows to grant bodies, with every error by line and column.
 
-Columns: `grant_id,tenant,scope,mid,crid,channels,basis,agreement,from,to,reason`, in this order.
+Columns: `grant_id,tenant,scope,mid,crid,channels,basis,agreement,from,to,reason`, in this order,
+then any of `token,data_from,data_to,restricted`.
 May be empty: `grant_id` (an id is then derived from the row, so the same row again is the same
 grant), `mid` for scope CRID, `crid` for scope MID, `agreement` unless the basis is IP_AGREEMENT,
-`to` (open end), `reason`.
+`to` (open end), `reason`; `token` unless the basis is MERCHANT_TOKEN, `data_from` and `data_to`
+(open window over event time), `restricted` (yes or no, else no).
 """
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,9 @@ HEADER = (
     "to",
     "reason",
 )
+LATER_COLUMNS = ("token", "data_from", "data_to", "restricted")
+"""May follow the header, each once, in any order."""
+
 CHANNELS = ("API", "WEBHOOK", "SEE")
 BASES = ("OWNER", "MERCHANT_TOKEN", "MID_AUTHORIZATION", "IP_AGREEMENT")
 ROWS_MAX = 1_000_000
@@ -67,16 +72,22 @@ def parse_grants(lines: Iterable[str]) -> tuple[list[GrantRow], list[RowError]]:
     header = next(reader, None)
     if header is None:
         return [], [RowError(1, "", "", "a header: " + ",".join(HEADER))]
-    if tuple(name.strip() for name in header) != HEADER:
-        return [], [RowError(1, "", ",".join(header)[:200], "the header " + ",".join(HEADER))]
+    names = tuple(name.strip() for name in header)
+    later = names[len(HEADER) :]
+    if names[: len(HEADER)] != HEADER or not set(later) <= set(LATER_COLUMNS):
+        expected = f"the header {','.join(HEADER)}, then any of {', '.join(LATER_COLUMNS)}"
+        return [], [RowError(1, "", ",".join(header)[:200], expected)]
+    if len(set(later)) != len(later):
+        return [], [RowError(1, "", ",".join(later)[:200], "each column once")]
     for cells in reader:
         if not cells:
             continue
         line = reader.line_num
-        if len(cells) != len(HEADER):
-            errors.append(RowError(line, "", ",".join(cells)[:200], f"{len(HEADER)} columns"))
+        if len(cells) != len(names):
+            errors.append(RowError(line, "", ",".join(cells)[:200], f"{len(names)} columns"))
         else:
-            body, problems = _body(dict(zip(HEADER, map(str.strip, cells), strict=True)))
+            said = dict(zip(names, map(str.strip, cells), strict=True))
+            body, problems = _body(dict.fromkeys(LATER_COLUMNS, "") | said)
             errors.extend(RowError(line, *problem) for problem in problems)
             if not problems:
                 first = seen.setdefault(body["grant_id"], line)
@@ -86,7 +97,7 @@ def parse_grants(lines: Iterable[str]) -> tuple[list[GrantRow], list[RowError]]:
                             line, "grant_id", body["grant_id"], f"not the grant of line {first}"
                         )
                     )
-                rows.append(GrantRow(line, body, cells[-1].strip()))
+                rows.append(GrantRow(line, body, said["reason"]))
         if len(errors) >= ERRORS_MAX or len(rows) > ROWS_MAX:
             break
     if len(rows) > ROWS_MAX:
@@ -131,10 +142,18 @@ def _body(cell: dict[str, str]) -> tuple[dict[str, Any], list[tuple[str, str, st
         check("agreement", bool(cell["agreement"]), "the agreement's id, for basis IP_AGREEMENT")
     elif basis in BASES:
         check("agreement", not cell["agreement"], f"empty for basis {basis}")
+    if basis == "MERCHANT_TOKEN":
+        check("token", bool(cell["token"]), "the token's id, for basis MERCHANT_TOKEN")
+    elif basis in BASES:
+        check("token", not cell["token"], f"empty for basis {basis}")
+    check("restricted", cell["restricted"].lower() in ("", "yes", "no"), "yes, no or empty")
     check("from", bool(cell["from"]), "the first instant in force")
     start, end = instant("from"), instant("to")
     if start is not None and end is not None:
         check("to", end > start, "later than from")
+    data_from, data_to = instant("data_from"), instant("data_to")
+    if data_from is not None and data_to is not None:
+        check("data_to", data_to > data_from, "later than data_from")
     body = {
         "grant_id": cell["grant_id"] or derived_id(cell),
         "tenant_id": cell["tenant"],
@@ -148,8 +167,10 @@ def _body(cell: dict[str, str]) -> tuple[dict[str, Any], list[tuple[str, str, st
         "status": "ACTIVE",
         "effective_from": start or 0,
         "effective_to": end,
-        "data_from": None,
-        "data_to": None,
+        "data_from": data_from,
+        "data_to": data_to,
+        "merchant_token_id": cell["token"],
+        "restricted": cell["restricted"].lower() == "yes",
     }
     return body, problems
 
@@ -157,34 +178,7 @@ def _body(cell: dict[str, str]) -> tuple[dict[str, Any], list[tuple[str, str, st
 def derived_id(cell: dict[str, str]) -> str:
     """The id of a grant that was given none: a hash of what makes it the grant it is."""
     parts = [cell[name].upper() for name in HEADER[1:8]] + [cell["from"], cell["to"]]
+    later = [cell[name] for name in LATER_COLUMNS]
+    # A row that says nothing in the later columns has the id that it had without them.
+    parts += later if any(later) else []
     return "g-" + hashlib.blake2b("\x1f".join(parts).encode(), digest_size=10).hexdigest()
-
-
-def reference_errors(
-    rows: list[GrantRow],
-    *,
-    tenant_open: Callable[[str], bool],
-    crid_known: Callable[[str], bool],
-    agreement_tenant: Callable[[str], str | None],
-    grant_ended: Callable[[str], bool],
-) -> list[RowError]:
-    """What the rows refer to and the rights do not have; at most `ERRORS_MAX`."""
-    errors: list[RowError] = []
-    for row in rows:
-        body = row.body
-        tenant, agreement = body["tenant_id"], body["agreement_id"]
-        if not tenant_open(tenant):
-            errors.append(RowError(row.line, "tenant", tenant, "a tenant that is known and open"))
-        if body["crid"] and not crid_known(body["crid"]):
-            errors.append(RowError(row.line, "crid", body["crid"], "a CRID set by `crid set`"))
-        if agreement and agreement_tenant(agreement) != tenant:
-            errors.append(
-                RowError(row.line, "agreement", agreement, f"an agreement of tenant {tenant}")
-            )
-        if grant_ended(body["grant_id"]):
-            errors.append(
-                RowError(row.line, "grant_id", body["grant_id"], "an id that was not revoked")
-            )
-        if len(errors) >= ERRORS_MAX:
-            break
-    return errors[:ERRORS_MAX]

@@ -129,7 +129,10 @@ class RightsState:
             self.add_grant(grant)
         else:
             self.grants[grant.grant_id] = grant
-        self._touch(self._mids_of(grant))
+        if grant.mid:
+            self.plans.part(grant.mid.encode())
+        else:
+            self._touch(self.crids[grant.crid].mids)
 
     def add_grant(self, grant: Grant) -> None:
         """A grant whose id is not known yet, without forgetting any plan."""

@@ -1,4 +1,4 @@
-"""`midgate grant add|list|show|revoke|import`."""
+"""`midgate grant add|list|show|confirm|revoke|import`."""
 
 import uuid
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from midgate.commands.tenant import known_tenant
 from midgate.grant_import import import_file
-from midgate.output import DryRun, Format, Output, Yes, confirm, show_record, show_rows
+from midgate.output import DryRun, Format, Output, Yes, confirm, note, show_record, show_rows
 from midgate.rights_session import (
     Actor,
     Reason,
@@ -19,10 +19,12 @@ from midgate.rights_session import (
     show_applied,
     with_rights,
 )
-from streams.changes import grant_body, grant_change, grant_end_change
+from streams.changes import grant_body, grant_change, grant_confirm_change, grant_end_change
 from streams.errors import InputError
+from streams.facts import BIT_OF_SIDE
 from streams.grant_csv import BASES, CHANNELS
 from streams.instants import format_instant
+from streams.rule_sets import rules_at
 from streams.structure import body_problems
 
 GrantId = Annotated[str, typer.Argument(metavar="GRANT", help="grant id")]
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
     group.command("add")(add)
     group.command("list")(list_)
     group.command("show")(show)
+    group.command("confirm")(confirm_)
     group.command("revoke")(revoke)
     group.command("import")(import_)
     app.add_typer(group, name="grant")
@@ -54,6 +57,11 @@ def row_of(session: Session, grant_id: str) -> dict[str, Any]:
         "from": format_instant(grant.effective_from),
         "to": format_instant(grant.effective_to),
         "agreement": grant.agreement_id,
+        "token": grant.merchant_token_id,
+        "data_from": format_instant(grant.data_from),
+        "data_to": format_instant(grant.data_to),
+        "restricted": grant.restricted,
+        "confirmed_by": [side.lower() for side in grant.confirmed_by],
         "changed_at": session.base(f"grant/{grant_id}"),
     }
 
@@ -76,6 +84,14 @@ def add(
     start: Annotated[str, typer.Option("--from", help="first instant in force; else now")] = "",
     end: Annotated[str, typer.Option("--to", help="first instant no longer in force")] = "",
     agreement: Annotated[str, typer.Option(help="its agreement, for basis ip-agreement")] = "",
+    token: Annotated[
+        str, typer.Option(help="the merchant's token, by its id, for basis merchant-token")
+    ] = "",
+    data_from: Annotated[str, typer.Option(help="first event time that it covers")] = "",
+    data_to: Annotated[str, typer.Option(help="first event time that it no longer covers")] = "",
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="with the recipient's name and the like")
+    ] = False,
     grant_id: Annotated[str, typer.Option("--id", help="its id, else a new one")] = "",
     pending: Annotated[bool, typer.Option("--pending", help="not yet confirmed by both")] = False,
     reason: Reason = "",
@@ -100,12 +116,23 @@ def add(
         crid=crid,
         agreement_id=agreement,
         status="PENDING" if pending else "ACTIVE",
+        data_from=instant_option("--data-from", data_from),
+        data_to=instant_option("--data-to", data_to),
+        merchant_token_id=token,
+        restricted=restricted,
     )
+    if basis_name == "MERCHANT_TOKEN" and not token:
+        raise InputError(
+            "basis merchant-token needs the token",
+            hint="--token; `midgate token add` makes it known",
+        )
     for field, expected in body_problems("GRANT", body):
         raise InputError(f"{field} {body[field]!r} is wrong", hint=f"expected {expected}")
 
     async def work(session: Session) -> None:
         known_tenant(session, tenant)
+        if restricted:
+            _note_rules(session, tenant, basis_name)
         base = session.base(f"grant/{body['grant_id']}")
         plan = {"grant": body["grant_id"], "tenant": tenant, "new": base < 0}
         if dry_run:
@@ -116,6 +143,16 @@ def add(
         show_applied(applied, output, **plan)
 
     with_rights(context, work, writing=True)
+
+
+def _note_rules(session: Session, tenant: str, basis: str) -> None:
+    """Say it when the rules do not let a grant of this kind carry the restricted part."""
+    import time
+
+    rules = rules_at(session.rights.rule_sets, int(time.time() * 1000))
+    row = rules.row(session.rights.tenants[tenant].party_type, basis)
+    if row is None or not row.restricted:
+        note(f"the rules in force give no restricted part by this basis ({rules.rule_set_id})")
 
 
 def _start(text: str) -> int:
@@ -163,6 +200,35 @@ def show(context: typer.Context, grant: GrantId, output: Output = Format.TABLE) 
     show_record("grant", with_rights(context, work), output)
 
 
+def confirm_(
+    context: typer.Context,
+    grant: GrantId,
+    side: Annotated[str, typer.Option("--as", help="who confirms: grantor or tenant")],
+    reason: Reason = "",
+    actor: Actor = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Confirm a pending grant, as it stands, for one side; it counts once both have."""
+    if side.upper() not in BIT_OF_SIDE:
+        raise InputError(f"{side} is no side of a grant", hint="--as grantor or --as tenant")
+
+    async def work(session: Session) -> None:
+        if grant not in session.rights.grants:
+            raise InputError(f"grant {grant} is not known", hint="`midgate grant list` shows all")
+        applied = await session.append(
+            grant_confirm_change,
+            grant,
+            side.upper(),
+            base=session.base(f"grant/{grant}"),
+            actor=actor_or_user(actor),
+            reason=reason,
+        )
+        status = session.rights.grants[grant].status
+        show_applied(applied, output, grant=grant, side=side.lower(), status=status)
+
+    with_rights(context, work, writing=True)
+
+
 def revoke(
     context: typer.Context,
     grant: GrantId,
@@ -203,9 +269,10 @@ def import_(
 ) -> None:
     """Import grants from a CSV file, all of them or none.
 
-    Columns: grant_id, tenant, scope, mid, crid, channels, basis, agreement, from, to, reason.
-    Empty are allowed: grant_id (then derived from the row), mid or crid as the scope says,
-    agreement unless the basis is IP_AGREEMENT, to, reason. A row that is in force already
+    Columns: grant_id, tenant, scope, mid, crid, channels, basis, agreement, from, to, reason, then
+    any of token, data_from, data_to, restricted. Empty are allowed: grant_id (then derived from
+    the row), mid or crid as the scope says, agreement unless the basis is IP_AGREEMENT, to, reason,
+    and the later ones, but token if the basis is MERCHANT_TOKEN. A row that is in force already
     changes nothing.
     """
     import_file(context, file, actor_or_user(actor), dry_run=dry_run, output=output)

@@ -15,6 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.compile_core import has_compiler
 from deploy.local_kafka.broker import LocalKafka
 
 ROOT = Path(__file__).parents[2]
@@ -47,16 +48,18 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--tenants", type=int, default=100)
     chosen = parser.parse_args()
+    size = ("--events", str(chosen.events), "--tenants", str(chosen.tenants))
+    alone = ("--naive-events", "0")
+    compiled = ("--compiled",) if has_compiler() else ()
     outputs = {
-        "schemas": run("tests.bench.schemas_bench"),
+        "schemas": run("tests.bench.schemas_bench", *compiled),
         "rights": run("tests.bench.rights_bench"),
         "routing": run("tests.bench.routing_bench"),
         "follower": on_a_broker("tests.bench.follower_bench"),
         "ingest": on_a_broker("tests.bench.ingest_bench"),
-        "router": run(
-            "tests.bench.router_bench",
-            *("--events", str(chosen.events), "--tenants", str(chosen.tenants)),
-        ),
+        "router, two workers": run("tests.bench.router_bench", *size, "--workers", "2", *alone),
+        "router, plain Python": run("tests.bench.router_bench", *size, "--core", "plain", *alone),
+        "router": run("tests.bench.router_bench", *size),
     }
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True

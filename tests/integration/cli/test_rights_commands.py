@@ -1,6 +1,5 @@
 """The commands that manage and explain rights, as an operator types them, on a real broker."""
 
-import json
 from collections.abc import Callable
 
 import pytest
@@ -14,22 +13,6 @@ pytestmark = pytest.mark.broker
 MID = "901234567"
 NUMBER = "9205590123456700000017"
 Midgate = Callable[..., tuple[int, dict]]
-
-
-@pytest.fixture
-def midgate(kafka, prefix, capsys, monkeypatch, tmp_path) -> Midgate:
-    """Run one command line against an installation of the test's own: (exit code, JSON)."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    def call(*arguments: str) -> tuple[int, dict]:
-        place = ["--bootstrap", kafka.bootstrap, "--prefix", prefix, "--app-id", prefix]
-        code = run([*place, *arguments, "--output", "json"])
-        said = capsys.readouterr()
-        call.errors = said.err
-        return code, json.loads(said.out) if said.out.strip() else {}
-
-    assert call("topics", "apply")[0] == 0
-    return call
 
 
 def test_a_grant_is_added_explained_and_revoked(midgate):

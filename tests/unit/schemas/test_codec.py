@@ -56,8 +56,8 @@ def judged(value: bytes) -> dict[str, Any] | None:
 def test_any_record_of_any_schema_comes_back(frame: int, data: st.DataObject) -> None:
     """Encode, decode, and compare with what fastavro writes and reads."""
     record = data.draw(records(frame))
-    name = FRAMES[frame].partition("/")[0]
-    value = encode(name, record)
+    name, _, version = FRAMES[frame].partition("/v")
+    value = encode(name, record, int(version))
     assert value == encoded(frame, record)
     assert decode(value) == (name, record)
 

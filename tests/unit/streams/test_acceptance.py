@@ -10,8 +10,10 @@ import pytest
 
 from schemas.codec import encode
 from streams.change_reader import read_change
+from streams.changes import KINDS, revoked_scope
 from streams.errors import UpgradeNeededError, WrongLogError
 from streams.rights import Rights
+from tests.unit.streams.acceptance_cases import ACCEPTED, RULE_ROW, VOID, rules_body
 from tests.unit.streams.log_building import (
     MID,
     Log,
@@ -20,6 +22,7 @@ from tests.unit.streams.log_building import (
     replayed,
     simple_grant,
     tenant_body,
+    token_body,
 )
 
 NEVER = -1
@@ -35,66 +38,16 @@ def log() -> Log:
     log.put("TENANT_END", {"tenant_id": "closed"})
     log.put("CRID", {"crid": "C1", "mids": [MID]})
     log.put("AGREEMENT", agreement_body("A1", "vendor"))
+    log.tenant("shop", "PLATFORM")
+    for token in ("T1", "T9"):
+        log.put("MERCHANT_TOKEN", token_body(token, "shop"))
+    log.put("MERCHANT_TOKEN_END", {"merchant_token_id": "T9"})
+    log.put("REVOCATION", revoked_scope("shop", crid="C1"))
+    log.put("RULE_SET", rules_body("r1"))
     log.grant("g1", "acme")
     log.grant("over", "acme")
     log.end("over")
     return log
-
-
-def ip_grant(tenant_id: str = "vendor", agreement_id: str = "A1") -> dict[str, object]:
-    return simple_grant("g2", tenant_id, basis="IP_AGREEMENT", agreement_id=agreement_id)
-
-
-VOID: list[tuple[str, dict[str, object], str]] = [
-    ("TENANT", tenant_body("Acme"), "invalid"),
-    ("TENANT", tenant_body("new", partitions=0), "invalid"),
-    ("TENANT", tenant_body("new", partitions=3), "invalid"),
-    ("TENANT", tenant_body("new", topic="midgate.tenant.acme"), "invalid"),
-    ("TENANT", tenant_body("closed"), "terminal"),
-    ("TENANT", tenant_body("acme", topic="other.tenant.acme"), "fixed"),
-    ("TENANT", tenant_body("acme", partitions=2), "fixed"),
-    ("TERMS", {"tenant_id": "nobody", "terms_version": "1", "accepted": True}, "unknown_reference"),
-    ("TERMS", {"tenant_id": "closed", "terms_version": "1", "accepted": True}, "unknown_reference"),
-    ("CRID", {"crid": "C-2", "mids": []}, "invalid"),
-    ("CRID", {"crid": "C" * 19, "mids": []}, "invalid"),
-    ("CRID", {"crid": "C2", "mids": ["12345"]}, "invalid"),
-    ("CRID", {"crid": "C2", "mids": [MID, MID]}, "invalid"),
-    ("AGREEMENT", agreement_body("", "vendor"), "invalid"),
-    ("AGREEMENT", agreement_body("A2", "vendor", mids=["1"]), "invalid"),
-    ("AGREEMENT", agreement_body("A2", "vendor", effective_from=5, effective_to=5), "invalid"),
-    ("AGREEMENT", agreement_body("A2", "nobody"), "unknown_reference"),
-    ("AGREEMENT", agreement_body("A2", "closed"), "unknown_reference"),
-    ("AGREEMENT", agreement_body("A1", "acme"), "fixed"),
-    ("AGREEMENT_RESUME", {"agreement_id": "A2"}, "unknown_reference"),
-    ("GRANT", simple_grant("-g", "acme"), "invalid"),
-    ("GRANT", simple_grant("g" * 101, "acme"), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", mid="90123456"), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", crid="C1"), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", scope="CRID", mid="", crid=""), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", scope="CRID", crid="C1"), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", channels=[]), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", channels=["API", "API"]), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", effective_from=5, effective_to=5), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", data_from=5, data_to=5), "invalid"),
-    ("GRANT", simple_grant("g2", "acme", agreement_id="A1"), "invalid"),
-    ("GRANT", ip_grant(agreement_id=""), "invalid"),
-    ("GRANT", simple_grant("over", "acme"), "terminal"),
-    ("GRANT", simple_grant("g2", "nobody"), "unknown_reference"),
-    ("GRANT", simple_grant("g2", "closed"), "unknown_reference"),
-    ("GRANT", simple_grant("g2", "acme", scope="CRID", mid="", crid="C2"), "unknown_reference"),
-    ("GRANT", ip_grant(agreement_id="A2"), "unknown_reference"),
-    ("GRANT", ip_grant(tenant_id="acme"), "unknown_reference"),
-    ("GRANT", simple_grant("g1", "vendor"), "fixed"),
-    ("GRANT", simple_grant("g1", "acme", scope="CRID", mid="", crid="C1"), "fixed"),
-    ("GRANT", simple_grant("g1", "acme", mid="123456"), "fixed"),
-    ("GRANT", simple_grant("g1", "acme", basis="MERCHANT_TOKEN"), "fixed"),
-    ("DELIVERER", deliverer_body(app_id="other"), "layout"),
-    ("DELIVERER", deliverer_body(lanes=4), "layout"),
-    ("DELIVERER", deliverer_body(partitions=8), "layout"),
-    ("LAYOUT", {"app_id": "midgate", "lanes": 2, "partitions": 4}, "base"),
-    ("LAYOUT", {"app_id": "midgate", "lanes": 3, "partitions": 4}, "invalid"),
-    ("LAYOUT", {"app_id": "midgate", "lanes": 0, "partitions": 4}, "invalid"),
-]
 
 
 @pytest.mark.parametrize(("kind", "body", "reason"), VOID)
@@ -103,47 +56,6 @@ def test_what_voids_a_change(log, kind, body, reason):
     applied = log.put(kind, body)
     assert (applied.verdict, applied.restricting) == (f"void:{reason}", False)
     assert dict(log.rights.subjects) == subjects, "what is void moves no subject"
-
-
-ACCEPTED: list[tuple[str, dict[str, object], bool]] = [
-    ("TENANT", tenant_body("new", partitions=2), False),
-    ("TENANT", tenant_body("acme", "PLATFORM"), True),
-    ("TENANT_END", {"tenant_id": "acme"}, True),
-    ("TENANT_END", {"tenant_id": "nobody"}, True),
-    ("TERMS", {"tenant_id": "acme", "terms_version": "2", "accepted": True}, False),
-    ("TERMS", {"tenant_id": "acme", "terms_version": "2", "accepted": False}, True),
-    ("CRID", {"crid": "C2", "mids": [MID]}, False),
-    ("CRID", {"crid": "C1", "mids": ["123456", MID]}, False),
-    ("CRID", {"crid": "C1", "mids": ["123456"]}, True),
-    ("AGREEMENT", agreement_body("A2", "vendor", mids=[MID]), False),
-    ("AGREEMENT", agreement_body("A1", "vendor"), False),
-    ("AGREEMENT", agreement_body("A1", "vendor", mids=[MID]), True),
-    ("AGREEMENT", agreement_body("A1", "vendor", status="PENDING"), True),
-    ("AGREEMENT", agreement_body("A1", "vendor", effective_to=9), True),
-    ("AGREEMENT", agreement_body("A1", "vendor", effective_from=9), True),
-    ("AGREEMENT", agreement_body("A1", "vendor", fee_model="TRANSACTION"), True),
-    ("AGREEMENT", agreement_body("A1", "vendor", crid="C1"), True),
-    ("AGREEMENT_SUSPEND", {"agreement_id": "A1"}, True),
-    ("AGREEMENT_SUSPEND", {"agreement_id": "nobody"}, True),
-    ("AGREEMENT_RESUME", {"agreement_id": "A1"}, False),
-    ("GRANT", simple_grant("g2", "acme"), False),
-    ("GRANT", simple_grant("g2", "acme", scope="CRID", mid="", crid="C1"), False),
-    ("GRANT", ip_grant(), False),
-    ("GRANT", simple_grant("g1", "acme"), False),
-    ("GRANT", simple_grant("g1", "acme", effective_from=-5), False),
-    ("GRANT", simple_grant("g1", "acme", effective_from=5), True),
-    ("GRANT", simple_grant("g1", "acme", effective_to=5), True),
-    ("GRANT", simple_grant("g1", "acme", data_from=5), True),
-    ("GRANT", simple_grant("g1", "acme", data_to=5), True),
-    ("GRANT", simple_grant("g1", "acme", channels=["API", "SEE"]), True),
-    ("GRANT", simple_grant("g1", "acme", channels=["SEE", "API", "WEBHOOK"]), False),
-    ("GRANT", simple_grant("g1", "acme", status="PENDING"), True),
-    ("GRANT", simple_grant("g1", "acme", grantor_crid="C1"), True),
-    ("GRANT_END", {"grant_id": "g1"}, True),
-    ("GRANT_END", {"grant_id": "nobody"}, True),
-    ("GRANT_END", {"grant_id": "over"}, True),
-    ("DELIVERER", deliverer_body(), False),
-]
 
 
 @pytest.mark.parametrize(("kind", "body", "restricting"), ACCEPTED)
@@ -287,6 +199,10 @@ NEWER: list[Callable[[Log], bytes]] = [
     lambda log: log.change("GRANT", simple_grant("g2", "acme", scope="UNKNOWN")),
     lambda log: log.change("GRANT", simple_grant("g2", "acme", channels=["SEE", "UNKNOWN"])),
     lambda log: log.change("DELIVERER", deliverer_body(kind="UNKNOWN")),
+    lambda log: log.change("GRANT_CONFIRM", {"grant_id": "g1", "side": "UNKNOWN"}),
+    lambda log: log.change("REVOCATION", {**revoked_scope("shop", mid=MID), "scope": "UNKNOWN"}),
+    lambda log: log.change("RULE_SET", rules_body("r2", {**RULE_ROW, "basis": "UNKNOWN"})),
+    lambda log: log.change("RULE_SET", rules_body("r2", {**RULE_ROW, "channels": ["UNKNOWN"]})),
 ]
 
 
@@ -324,3 +240,36 @@ def test_the_running_hash_is_a_function_of_the_records(log):
     assert replayed(log.values).chain == log.rights.chain
     other = [*log.values[:-1], (log.values[-1][0] + 1, *log.values[-1][1:])]
     assert replayed(other).chain != log.rights.chain
+
+
+def test_what_restricted_needs_no_flag_to_be_seen(log):
+    """Taking the right to the restricted part back is a restriction of a grant that carries it."""
+    log.put("GRANT", simple_grant("g1", "acme", restricted=True))
+    applied = log.put("GRANT", simple_grant("g1", "acme"), restricting=False)
+    assert (applied.verdict, applied.restricting) == ("accepted", True)
+
+
+def test_what_older_versions_wrote_reads_as_before_and_new_kinds_stop_them():
+    """A grant that says nothing new is in version 1; each new kind is in an envelope that a build
+    without it cannot know."""
+    log = Log()
+    plain = log.change("GRANT", simple_grant("g2", "acme"))
+    assert plain[:5] == encode("authorization_change", ENVELOPE)[:5]
+    assert read_change(plain).body["restricted"] is False
+    for kind, spec in KINDS.items():
+        assert (spec.envelope == 2) == (list(KINDS).index(kind) >= 14), kind
+    lift = log.change("REVOCATION_LIFT", revoked_scope("shop", mid=MID))
+    assert lift[:5] == encode("authorization_change", ENVELOPE, 2)[:5]
+
+
+ENVELOPE: dict[str, object] = {
+    "change_id": bytes(16),
+    "subject": "",
+    "base": -1,
+    "kind": "GRANT",
+    "rule_version": 1,
+    "restricting": False,
+    "actor": "",
+    "reason": "",
+    "body": b"",
+}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.grant_csv import HEADER, parse_grants, reference_errors
+from streams.grant_csv import HEADER, LATER_COLUMNS, parse_grants
 from streams.instants import format_instant, parse_instant
 
 HEAD = ",".join(HEADER)
@@ -78,23 +78,52 @@ def test_a_file_of_another_kind_is_refused_at_its_header():
     assert parse_grants([])[1][0].line == 1
 
 
-def test_what_a_row_refers_to_must_be_there():
-    rows, _ = parse_grants(
-        [HEAD, GOOD, ",acme,CRID,,77,see,IP_AGREEMENT,A-1,2026-04-01,,", GOOD.replace("acme", "x")]
-    )
-    errors = reference_errors(
-        rows,
-        tenant_open={"acme"}.__contains__,
-        crid_known=lambda crid: False,
-        agreement_tenant={"A-1": "globex"}.get,
-        grant_ended={rows[0].body["grant_id"]}.__contains__,
-    )
-    assert [(error.line, error.column) for error in errors] == [
-        (2, "grant_id"),
-        (3, "crid"),
-        (3, "agreement"),
-        (4, "tenant"),
+LATER_HEAD = f"{HEAD},{','.join(LATER_COLUMNS)}"
+BY_TOKEN = GOOD.replace("OWNER", "MERCHANT_TOKEN") + ",T-1,2026-01-01,2026-02-01,yes"
+
+
+def test_later_columns_may_follow_in_any_order():
+    rows, errors = parse_grants([LATER_HEAD, BY_TOKEN, GOOD.replace("acme", "globex") + ",,,,"])
+    assert errors == []
+    told = ("merchant_token_id", "data_from", "data_to", "restricted")
+    assert [rows[0].body[name] for name in told] == [
+        *("T-1", 1_767_225_600_000, 1_769_904_000_000),
+        True,
     ]
+    assert [rows[1].body[name] for name in told] == ["", None, None, False]
+    assert rows[0].reason == "from the contract"
+    rows, errors = parse_grants([f"{HEAD},restricted,token", GOOD + ",YES,"])
+    assert (errors, rows[0].body["restricted"]) == ([], True)
+
+
+def test_a_row_that_says_nothing_in_the_later_columns_keeps_its_derived_id():
+    """Or the same contract in a newer file would be another grant."""
+    [before], _ = parse_grants([HEAD, GOOD])
+    [same], _ = parse_grants([LATER_HEAD, GOOD + ",,,,"])
+    [other], _ = parse_grants([LATER_HEAD, GOOD + ",,,,yes"])
+    assert before.body["grant_id"] == same.body["grant_id"] != other.body["grant_id"]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        (BY_TOKEN.replace("T-1", ""), "token"),
+        (BY_TOKEN.replace("MERCHANT_TOKEN", "OWNER"), "token"),
+        (BY_TOKEN.replace("2026-02-01", "2026-01-01"), "data_to"),
+        (BY_TOKEN.replace("2026-02-01", "soon"), "data_to"),
+        (BY_TOKEN.replace("2026-01-01", "2026-01-01T00:00:00"), "data_from"),
+        (BY_TOKEN.replace("yes", "maybe"), "restricted"),
+    ],
+)
+def test_mistakes_in_the_later_columns_are_named(row, column):
+    _, errors = parse_grants([LATER_HEAD, row])
+    assert [(error.line, error.column) for error in errors] == [(2, column)]
+
+
+@pytest.mark.parametrize("head", [f"{HEAD},colour", f"{HEAD},token,token", f"token,{HEAD}"])
+def test_other_columns_are_refused_at_the_header(head):
+    rows, errors = parse_grants([head, GOOD])
+    assert (rows, errors[0].line) == ([], 1)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import rights_dump
+from streams.changes import revoked_scope
 from streams.facts import Layout
 from streams.rights import Rights
 from streams.rights_dump import MAGIC, DamagedDumpError
-from tests.unit.streams.log_building import MID, Log, agreement_body, deliverer_body, replayed
+from streams.rule_sets import USPS_RULES, body_of
+from tests.unit.streams.log_building import (
+    MID,
+    Log,
+    agreement_body,
+    deliverer_body,
+    replayed,
+    token_body,
+)
 
 
 def _log() -> Log:
@@ -26,6 +35,18 @@ def _log() -> Log:
     log.end("g1")
     log.end("never-known")
     log.put("DELIVERER", deliverer_body())
+    log.tenant("shop", "PLATFORM")
+    for token in ("T1", "T2"):
+        log.put("MERCHANT_TOKEN", token_body(token, "shop", "Süßes"))
+    log.put("MERCHANT_TOKEN_END", {"merchant_token_id": "T2"})
+    log.put("MERCHANT_TOKEN_END", {"merchant_token_id": "unknown"})
+    log.put("REVOCATION", revoked_scope("shop", crid="C1"))
+    log.put("REVOCATION", revoked_scope("shop", mid=MID))
+    log.put("REVOCATION_LIFT", revoked_scope("shop", mid=MID))
+    token = {"basis": "MERCHANT_TOKEN", "merchant_token_id": "T1", "restricted": True}
+    log.grant("g3", "shop", status="PENDING", data_from=5, **token)
+    log.put("GRANT_CONFIRM", {"grant_id": "g3", "side": "TENANT"})
+    log.put("RULE_SET", body_of(replace(USPS_RULES, rule_set_id="r1", effective_from=7)))
     return log
 
 
@@ -36,8 +57,13 @@ DUMP = LOG.rights.dump()
 def test_everything_comes_back():
     loaded = Rights.load(DUMP)
     assert loaded.layout == Layout("midgate", 2, 4, 1)
-    for name in ("tenants", "grants", "agreements", "crids", "terms", "deliverers", "subjects"):
+    for name in (
+        *("tenants", "grants", "agreements", "crids", "terms", "deliverers", "subjects"),
+        *("tokens", "revocations"),
+    ):
         assert dict(getattr(loaded, name)) == dict(getattr(LOG.rights, name))
+    assert loaded.rule_sets == LOG.rights.rule_sets
+    assert loaded.grants["g3"].confirmed_by == ("TENANT",)
     assert loaded.grant_ended("never-known")
     assert loaded.grants["g1"].reason == "why"
     assert loaded.grants["g1"].tenant_id is loaded.grants["g2"].tenant_id, "held once"
@@ -85,7 +111,7 @@ async def test_an_image_can_be_dumped_while_the_rights_go_on():
         log.grant(f"more{number}", "acme")
     loaded = Rights.load(await dumping)
     assert loaded.version == LOG.rights.version
-    assert set(loaded.grants) == {"g1", "g2"}
+    assert set(loaded.grants) == {"g1", "g2", "g3"}
     for offset, timestamp_ms, value in log.values[len(LOG.values) :]:
         loaded.apply(offset, timestamp_ms, value)
     assert loaded.chain == log.rights.chain == replayed(log.values).chain

@@ -35,13 +35,14 @@ from tests.unit.streams.naive_model import Answer, answers
 PATIENT = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
-def granted(rights: RightsSnapshot) -> set[tuple[str, Key]]:
-    """Every right there is: tenant, and MID, channel, instant, event."""
+def granted(rights: RightsSnapshot) -> set[tuple[str, bool, Key]]:
+    """Every right there is: tenant, cut or not, and MID, channel, instant, event."""
     return {
-        (tenant, key)
-        for key, (_, tenants) in decisions(rights).items()
-        for tenant, reason in tenants
-        if reason.startswith("allowed:")
+        (one.tenant_id, uncut, key)
+        for key, decision in decided(rights).items()
+        for one in decision.tenants
+        if one.reason is Reason.ALLOWED
+        for uncut in {False, one.restricted}
     }
 
 

@@ -112,9 +112,8 @@ def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
     placed, expected = set(), set()
     for offset, (name, event) in enumerate(world.events.items()):
         rights = world.snapshots[event.after]
-        routed = route_batch(
-            [RawRecord(0, offset, 5, b"k", event.value())], rights, event.at_ms, app_id=APP_ID
-        )
+        raw = RawRecord(0, offset, 5, b"k", event.value())
+        routed = route_batch([raw], rights, event.at_ms, app_id=APP_ID)
         channel = CHANNELS.index(event.channel)
         if rights.plan(event.mid.encode(), channel, event.at_ms).per_event:
             assert not routed.tenant
