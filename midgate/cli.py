@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "barcode": ("barcode", "Read barcodes: every valid reading, and the owner."),
     "tail": ("tail", "Show what a tenant sees."),
     "explain": ("explain", "Explain the decision about a barcode or an event."),
+    "breach": ("breach", "What a wrong grant delivered and should not have, and the reverse."),
     "index": ("index", "Keep the index of raw that makes `explain` quick."),
     "reveals": ("reveals", "Who looked at recipients' personal data, and why."),
     "config": ("config", "Show the effective settings and where they come from."),

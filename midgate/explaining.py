@@ -10,7 +10,7 @@ from midgate.delivery_search import RawPlace, find_copy
 from midgate.explanation import Decided, Question, explain_barcode, explain_event
 from midgate.ledger_reading import Recorded, recorded
 from midgate.raw_search import OnProgress, Search, search
-from midgate.reading import partitions_of, reading, records_between
+from midgate.reading import partitions_of, position_of, reading, records_between
 from midgate.rights_history import Moment, moment_of, snapshots_at
 from streams.errors import InputError
 from streams.instants import format_instant
@@ -36,24 +36,45 @@ class Asked:
     since_ms: int | None
     present_ms: int
     look: Look
-    on_progress: OnProgress
+    as_tenant: bool = False
     copies: int = field(default=0, init=False)
 
 
-async def explain_number(session: Session, asked: Asked, term: Term) -> dict[str, Any]:
+async def answer(session: Session, asked: Asked, on_progress: OnProgress) -> dict[str, Any]:
+    """The answer to what was asked. Raises InputError."""
+    from schemas.barcode import normalise
+    from streams.index_keys import event_term, number_term
+
+    place = position_of(asked.what)
+    event = event_term(asked.what.strip().lower())
+    term = event or number_term(normalise(asked.what).encode("ascii", "replace"))
+    if asked.as_tenant:
+        return await tell_tenant(session, asked, term, on_progress)
+    if place is not None:
+        return await explain_position(session, asked, place)
+    if event is not None:
+        return await explain_event_id(session, asked, event, on_progress)
+    return await explain_number(session, asked, term, on_progress)
+
+
+async def explain_number(
+    session: Session, asked: Asked, term: Term, on_progress: OnProgress
+) -> dict[str, Any]:
     """A number: what would become of an event of it, and what became of those recorded."""
     moment = await moment_of(session, asked.at, asked.present_ms)
     snapshot = (await snapshots_at(session, [moment.version]))[moment.version]
     question = Question(asked.tenant, asked.channel, moment.now_ms)
     explained = explain_barcode(asked.what, snapshot, question)
-    found = await search(session.settings, term, asked.since_ms, asked.on_progress)
+    found = await search(session.settings, term, asked.since_ms, on_progress)
     events = await explain_records(session, asked, found.records)
     return {**explained, "events": events, "search": found.as_record()}
 
 
-async def explain_event_id(session: Session, asked: Asked, term: Term) -> dict[str, Any]:
+async def explain_event_id(
+    session: Session, asked: Asked, term: Term, on_progress: OnProgress
+) -> dict[str, Any]:
     """An event id: every record that is most likely that scan."""
-    found = await search(session.settings, term, asked.since_ms, asked.on_progress)
+    found = await search(session.settings, term, asked.since_ms, on_progress)
     if not found.records and not found.complete:
         raise InputError(f"{asked.what} was {found.note}", hint="--since INSTANT, or the index")
     events = await explain_records(session, asked, found.records)
@@ -173,36 +194,37 @@ def _restricted(record: Any) -> Any:
         return None
 
 
-async def tell_tenant(session: Session, asked: Asked, term: Term | None) -> dict[str, Any]:
+async def tell_tenant(
+    session: Session, asked: Asked, term: Term, on_progress: OnProgress
+) -> dict[str, Any]:
     """What the tenant may hear: of a number by its own rights alone, of an event only its own.
 
     A position or event id that was not delivered to the tenant is answered like one that is not.
     """
-    from midgate.reading import position_of
     from schemas.reasons import Reason
     from streams.tenant_vocabulary import SENTENCES, TenantAnswer, answer_for
 
     place = position_of(asked.what)
-    answer = TenantAnswer.NOTHING_TO_TELL
+    said = TenantAnswer.NOTHING_TO_TELL
     copies: list[dict[str, Any]] = []
-    if place is None and (term is None or not term.event):
+    if place is None and not term.event:
         moment = await moment_of(session, asked.at, asked.present_ms)
         snapshot = (await snapshots_at(session, [moment.version]))[moment.version]
         question = Question(asked.tenant, asked.channel, moment.now_ms)
         explained = explain_barcode(asked.what, snapshot, question)
         if explained["outcome"] != "quarantined" and explained["barcode"]["mid"]:
-            answer = answer_for(Reason(explained["reason"]))
+            said = answer_for(Reason(explained["reason"]))
     else:
-        for event in await _own_events(session, asked, place, term):
+        for event in await _own_events(session, asked, place, term, on_progress):
             copies += [one for one in event["delivered"] if one["found"] == "yes"]
         if copies:
-            answer = TenantAnswer.DELIVERED
+            said = TenantAnswer.DELIVERED
     return {
         "input": asked.what,
         "tenant": asked.tenant,
         "at": format_instant(asked.present_ms) if not asked.at else asked.at,
-        "answer": answer.value,
-        "sentence": SENTENCES[answer],
+        "answer": said.value,
+        "sentence": SENTENCES[said],
         "delivered": [
             {name: one[name] for name in ("topic", "partition", "offset")} for one in copies
         ],
@@ -210,7 +232,11 @@ async def tell_tenant(session: Session, asked: Asked, term: Term | None) -> dict
 
 
 async def _own_events(
-    session: Session, asked: Asked, place: tuple[int, int] | None, term: Term | None
+    session: Session,
+    asked: Asked,
+    place: tuple[int, int] | None,
+    term: Term,
+    on_progress: OnProgress,
 ) -> list[dict[str, Any]]:
     asked.at = ""  # what was delivered was delivered as it was decided
     if place is not None:
@@ -218,6 +244,5 @@ async def _own_events(
             return [await explain_position(session, asked, place)]
         except InputError:
             return []
-    assert term is not None, "neither a position nor a number"
-    found = await search(session.settings, term, asked.since_ms, asked.on_progress)
+    found = await search(session.settings, term, asked.since_ms, on_progress)
     return await explain_records(session, asked, found.records)

@@ -36,17 +36,17 @@ class Ledger:
 
         self._consumer = consumer
         self._place = TopicPartition(topic, partition)
-        self._begin = self._end = 0
+        self.begin = self._end = 0
 
     async def open(self) -> None:
         """Take the partition's bounds."""
         self._consumer.assign([self._place])
-        self._begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
+        self.begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
         self._end = (await self._consumer.end_offsets([self._place]))[self._place]
 
     async def first(self) -> LedgerLine | None:
         """The oldest entry that is still recorded."""
-        return await self._at_or_after(self._begin)
+        return await self._at_or_after(self.begin)
 
     async def covering(self, raw_offset: int, received_ms: int) -> LedgerLine | None:
         """The entry under which a raw offset was decided; None: not yet, or no longer recorded.
@@ -54,7 +54,7 @@ class Ledger:
         Entries written soon after it was received are looked at first; that is where it is, unless
         a lane lagged or clocks differ.
         """
-        low, high = self._begin, self._end
+        low, high = self.begin, self._end
         soon = await self.lines(await self.from_instant(received_ms))
         for line in soon:
             if line.entry["raw_from"] <= raw_offset < line.entry["raw_next"]:

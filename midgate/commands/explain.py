@@ -9,7 +9,6 @@ import typer
 
 from midgate.effective import settings
 from midgate.output import Format, Output, Progress, note, show_json, show_record, show_rows
-from midgate.reading import position_of
 from midgate.restricted import Reveal, Why, look
 from midgate.rights_session import Actor, instant_option, open_session
 from streams.errors import InputError
@@ -58,47 +57,27 @@ def explain(
     they were decided: at the instant and under the rights that the ledger names. So is an event id
     or a raw position. With --at, everything is decided under the rights as they were there.
     """
-    from midgate.explaining import (
-        Asked,
-        explain_event_id,
-        explain_number,
-        explain_position,
-        tell_tenant,
-    )
-    from schemas.barcode import normalise
-    from streams.index_keys import event_term, number_term
+    from midgate.explaining import Asked, answer
 
     effective = settings(context)
-    place = position_of(what)
     if channel.upper() not in CHANNELS:
         raise InputError(f"{channel} is no channel", hint="api, webhook or see")
     if as_tenant and (reveal or tenant):
         raise InputError("--as-tenant stands alone", hint="without --tenant and --reveal")
-    event = event_term(what.strip().lower())
-    number = normalise(what)
-    term = event or number_term(number.encode("ascii", "replace"))
-    looked = look(reveal, actor, reason, f"explain {what}")
-    since_ms = instant_option("--since", since)
+    asked = Asked(
+        what=what,
+        tenant=as_tenant or tenant,
+        channel=CHANNELS.index(channel.upper()) + 1,
+        at=at,
+        since_ms=instant_option("--since", since),
+        present_ms=int(time.time() * 1000),
+        look=look(reveal, actor, reason, f"explain {what}"),
+        as_tenant=bool(as_tenant),
+    )
 
     async def work(progress: Progress) -> dict[str, Any]:
         async with open_session(effective, writing=False) as session:
-            asked = Asked(
-                what=what,
-                tenant=as_tenant or tenant,
-                channel=CHANNELS.index(channel.upper()) + 1,
-                at=at,
-                since_ms=since_ms,
-                present_ms=int(time.time() * 1000),
-                look=looked,
-                on_progress=progress.report,
-            )
-            if as_tenant:
-                return await tell_tenant(session, asked, term)
-            if place is not None:
-                return await explain_position(session, asked, place)
-            if event is not None:
-                return await explain_event_id(session, asked, event)
-            return await explain_number(session, asked, term)
+            return await answer(session, asked, progress.report)
 
     with Progress("reading raw", unit="records") as progress:
         explained = asyncio.run(work(progress))
