@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midgate.delivery_search import RawPlace, find_copy
+from midgate.delivery_search import CopySearch, RawPlace
 from midgate.explanation import Decided, Question, explain_barcode, explain_event
-from midgate.ledger_reading import Recorded, recorded
+from midgate.ledger_reading import LedgerSearch, Recorded
 from midgate.raw_search import OnProgress, Search, search
-from midgate.reading import partitions_of, position_of, reading, records_between
+from midgate.reading import HERE_AND_THERE, partitions_of, position_of, reading, records_between
 from midgate.rights_history import Moment, moment_of, snapshots_at
 from streams.errors import InputError
 from streams.instants import format_instant
@@ -133,12 +133,10 @@ async def explain_records(
         return []
     effective = session.settings
     await asked.look.record(effective, effective.layout.topics.raw, records)
-    ledger: list[Recorded] = []
-    async with reading(effective.kafka) as consumer:
-        for record in records:
-            topic = effective.layout.topics.ledger
-            where = record.partition, record.offset, record.timestamp
-            ledger.append(await recorded(consumer, topic, *where))
+    async with reading(effective.kafka, **HERE_AND_THERE) as consumer:
+        search_ledger = LedgerSearch(consumer, effective.layout.topics.ledger)
+        ledger = [await search_ledger.find(record) for record in records]
+        copies = CopySearch(consumer)
         moment = await moment_of(session, asked.at or "now", asked.present_ms)
         decisions = [_decided(asked, one, moment) for one in ledger]
         snapshots = await snapshots_at(session, [one.version for one in decisions])
@@ -153,7 +151,7 @@ async def explain_records(
                 )
             event["delivered"] = []
             if entry.line is not None and not asked.at:
-                event["delivered"] = await _copies(session, consumer, asked, record, event)
+                event["delivered"] = await _copies(session, copies, asked, record, event)
             if asked.look.reveal:
                 event["restricted"] = _restricted(record)
             events.append(event)
@@ -167,7 +165,7 @@ def _decided(asked: Asked, entry: Recorded, moment: Moment) -> Decided:
 
 
 async def _copies(
-    session: Session, consumer: Any, asked: Asked, record: Any, event: dict[str, Any]
+    session: Session, search_copies: CopySearch, asked: Asked, record: Any, event: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Where the copy of each tenant that was allowed stands."""
     raw = RawPlace(record.partition, record.offset, record.timestamp)
@@ -181,7 +179,7 @@ async def _copies(
             copies.append({"tenant": row["tenant"], "found": "not_searched", "detail": detail})
         else:
             tenant = session.rights.tenants[row["tenant"]]
-            copies.append(await find_copy(consumer, tenant, raw))
+            copies.append(await search_copies.find(tenant, raw))
     return copies
 
 

@@ -40,9 +40,14 @@ class Ledger:
 
     async def open(self) -> None:
         """Take the partition's bounds."""
-        self._consumer.assign([self._place])
+        self.use()
         self.begin = (await self._consumer.beginning_offsets([self._place]))[self._place]
         self._end = (await self._consumer.end_offsets([self._place]))[self._place]
+
+    def use(self) -> None:
+        """Take the consumer back from whoever read another partition with it."""
+        if self._place not in self._consumer.assignment():
+            self._consumer.assign([self._place])
 
     async def first(self) -> LedgerLine | None:
         """The oldest entry that is still recorded."""
@@ -55,6 +60,7 @@ class Ledger:
         a lane lagged or clocks differ.
         """
         low, high = self.begin, self._end
+        self.use()
         soon = await self.lines(await self.from_instant(received_ms))
         for line in soon:
             if line.entry["raw_from"] <= raw_offset < line.entry["raw_next"]:
@@ -103,18 +109,27 @@ class Ledger:
         return None
 
 
-async def recorded(
-    consumer: AIOKafkaConsumer, topic: str, partition: int, offset: int, received_ms: int
-) -> Recorded:
-    """Under which entry a raw record was decided; else whether it is pending or the entry gone."""
-    ledger = Ledger(consumer, topic, partition)
-    await ledger.open()
-    line = await ledger.covering(offset, received_ms)
-    if line is not None:
-        return Recorded(line)
-    first = await ledger.first()
-    gone = first is not None and first.entry["raw_from"] > offset
-    return Recorded(None, "gone" if gone else "pending")
+class LedgerSearch:
+    """Looks raw records up in the ledger with one consumer, whose assignment it changes."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._ledgers: dict[int, Ledger] = {}
+
+    async def find(self, record: Any) -> Recorded:
+        """Under which entry a raw record was decided; else if it is pending or the entry gone."""
+        ledger = self._ledgers.get(record.partition)
+        if ledger is None:
+            ledger = Ledger(self._consumer, self._topic, record.partition)
+            await ledger.open()
+            self._ledgers[record.partition] = ledger
+        line = await ledger.covering(record.offset, record.timestamp)
+        if line is not None:
+            return Recorded(line)
+        first = await ledger.first()
+        gone = first is not None and first.entry["raw_from"] > record.offset
+        return Recorded(None, "gone" if gone else "pending")
 
 
 def _line(record: Any) -> LedgerLine:

@@ -26,6 +26,8 @@ UNASKED_RECORDS_MAX = 1_000_000
 # What reading raw through the match costs on one core; used to say beforehand how long it takes.
 RECORDS_PER_S = 60_000
 STEP_RECORDS_MAX = 10_000
+# A fetch at a partition's end must not hold up the next place.
+FETCH_WAIT_MS = 10
 
 OnProgress = Callable[[int, int], None]
 
@@ -71,7 +73,9 @@ async def search(
 
     topic = effective.layout.topics.raw
     identity = await asyncio.to_thread(TopicsAdmin(effective.kafka).identity, topic)
-    consumer = clients.consumer(effective.kafka, max_poll_records=STEP_RECORDS_MAX)
+    consumer = clients.consumer(
+        effective.kafka, max_poll_records=STEP_RECORDS_MAX, fetch_max_wait_ms=FETCH_WAIT_MS
+    )
     await clients.start(consumer, effective.kafka)
     try:
         yield_raw_records(consumer)

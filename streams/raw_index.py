@@ -108,7 +108,10 @@ class RawIndex:
         with tempfile.TemporaryDirectory(prefix="midgate-index-") as own:
             try:
                 # Follows what another process writes, and needs a folder for logs of its own.
-                database = Rdict(str(folder), _options(), access_type=AccessType.secondary(own))
+                # With all files open at once, as the writer may remove any of them.
+                options = _options()
+                options.set_max_open_files(-1)
+                database = Rdict(str(folder), options, access_type=AccessType.secondary(own))
                 database.try_catch_up_with_primary()
                 index = cls(folder, database, identity)
             except Exception as error:  # noqa: BLE001  # the library raises nothing narrower
@@ -175,7 +178,7 @@ class RawIndex:
         except Exception as error:
             raise RawIndexError(
                 f"the index {self._folder} cannot be read: {error}",
-                hint="remove the folder; `midgate index` builds it anew",
+                hint="repeat it, else remove the folder: `midgate index` builds it anew",
             ) from error
         return found
 

@@ -185,7 +185,7 @@ async def newest(stage: Stage, tenant: str) -> list[dict[str, Any]]:
 async def denied(stage: Stage) -> dict[str, Any]:
     """Why the analytics company did not get an event that the platform got."""
     from midgate.explanation import Decided, Question, explain_event
-    from midgate.ledger_reading import recorded
+    from midgate.ledger_reading import LedgerSearch
     from midgate.reading import last_records, one_record, reading
     from midgate.rights_history import replayed
 
@@ -199,7 +199,7 @@ async def denied(stage: Stage) -> dict[str, Any]:
     record = await one_record(stage.kafka, stage.layout.topics.raw, partition, offset)
     async with reading(stage.kafka) as consumer:
         ledger = stage.layout.topics.ledger
-        line, _ = await recorded(consumer, ledger, partition, offset, record.timestamp)
+        line, _ = await LedgerSearch(consumer, ledger).find(record)
     if line is None:
         raise DemoError(f"the ledger has no entry for raw {place}")
     decided = Decided.by(line.entry)
