@@ -53,6 +53,10 @@ class Look:
             await record_reveal(effective.kafka, reveals, looker, topic, positions)
 
 
+NO_LOOK = Look(False, "", "", "")
+"""Of what shows no personal data, whoever asks."""
+
+
 def look(reveal: bool, actor: str, reason: str, command: str) -> Look:
     """The look a command was asked for. Raises InputError for one without a reason."""
     from midgate.rights_session import actor_or_user

@@ -39,8 +39,6 @@ _FLAGS = {
 }
 _PRESENT = 2
 _THREE_NULLS = b"\0\0\0"
-# What version 1 of a grant leaves unsaid: no token, not restricted.
-_UNSAID = b"\0\0"
 # By its first byte, how far it is from the start of a string of up to 63 bytes to what follows; a
 # negative or longer length leads out of any record.
 _STEPS = tuple(1 + (n >> 1) if n < 128 and not n & 1 else 1 << 31 for n in range(256))
@@ -175,9 +173,7 @@ def _plain_envelope(value: bytes) -> tuple[int, bytes, _Fields] | None:
 def _plain_grant(value: bytes) -> Body | None:
     """A grant in ASCII, no string above 63 bytes, no channel twice."""
     frame = value[:5]
-    if frame == _GRANT_FRAME:
-        value += _UNSAID
-    elif frame != _GRANT_2_FRAME:
+    if frame not in (_GRANT_FRAME, _GRANT_2_FRAME):
         return None
     steps = _STEPS
     try:
@@ -200,15 +196,16 @@ def _plain_grant(value: bytes) -> Body | None:
             effective_to, at = _instant_or_null(value, at)
             data_from, at = _instant_or_null(value, at)
             data_to, at = _instant_or_null(value, at)
-        if frame == _GRANT_FRAME and at != len(value) - len(_UNSAID):
-            return None
-        restricted_at = at + steps[value[at]]
-        restricted = value[restricted_at]
+        token, restricted = b"", 0
+        if frame == _GRANT_2_FRAME:
+            restricted_at = at + steps[value[at]]
+            token, restricted = value[at + 1 : restricted_at], value[restricted_at]
+            at = restricted_at + 1
     except (IndexError, KeyError, ValueError):
         return None
-    token, said = value[at + 1 : restricted_at], value[:status_at]
-    if restricted > 1 or restricted_at + 1 != len(value) or not token.isascii():
+    if at != len(value) or restricted > 1 or not token.isascii():
         return None
+    said = value[:status_at]
     if not said.isascii() or not TIMESTAMP_MS_MIN <= effective_from <= TIMESTAMP_MS_MAX:
         return None
     text = said.decode("latin-1")

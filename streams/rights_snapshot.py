@@ -26,6 +26,7 @@ class RightsSnapshot:
         "_mid_crids",
         "_mid_grants",
         "_revocations",
+        "_revoked_any",
         "agreements",
         "confirmed_at",
         "layout",
@@ -49,6 +50,7 @@ class RightsSnapshot:
         self.tokens = state.tokens.freeze()
         self.rule_sets = state.rule_sets
         self._revocations = state.revocations.freeze()
+        self._revoked_any = any(self._revocations.shards)
         self._grants = state.grants.freeze()
         self._mid_grants = state.mid_grants.freeze()
         self._mid_crids = state.mid_crids.freeze()
@@ -78,6 +80,8 @@ class RightsSnapshot:
 
     def revoked(self, tenant_id: str, mid: str) -> bool:
         """Whether an explicit revocation takes every right to the MID from the tenant."""
+        if not self._revoked_any:
+            return False
         scopes = [revoked_scope(tenant_id, mid=mid)]
         scopes += [revoked_scope(tenant_id, crid=crid) for crid in self._mid_crids.find(mid) or ()]
         return any(revocation_subject(scope) in self._revocations for scope in scopes)

@@ -78,7 +78,7 @@ class RightsState:
         self.grants: ShardedMap[str, Grant] = ShardedMap()
         self.tokens: ShardedMap[str, MerchantToken] = ShardedMap()
         # Those that count, by subject; a lifted one is only in `offsets`.
-        self.revocations: ShardedMap[str, Revocation] = ShardedMap()
+        self.revocations: ShardedMap[str, Revocation] = ShardedMap(SHARDS_FEW)
         self.rule_sets: tuple[RuleSet, ...] = ()
         # Findings about the past, withdrawn ones too; nothing is decided by them.
         self.corrections: ShardedMap[str, Correction] = ShardedMap(SHARDS_FEW)

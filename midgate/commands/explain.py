@@ -53,9 +53,10 @@ def explain(
 ) -> None:
     """Explain a decision: parse, owner, label, each grant considered, outcome, where delivered.
 
-    A barcode is decided under the rights as they are, and its recorded events are explained as
-    they were decided: at the instant and under the rights that the ledger names. So is an event id
-    or a raw position. With --at, everything is decided under the rights as they were there.
+    A barcode is decided under the rights as they are, as an event of now (UTC) whose label is not
+    known, and its recorded events are explained as they were decided: at the instant and under the
+    rights that the ledger names. So is an event id or a raw position. With --at, everything is
+    decided under the rights as they were there.
     """
     from midgate.explaining import Asked, answer
 

@@ -8,7 +8,7 @@ import typer
 from midgate.effective import settings
 from midgate.output import Format, Output, note, show_json, show_rows
 from midgate.reading import header_texts, last_records, reading
-from midgate.restricted import HIDDEN, Look, Reveal, Why, look
+from midgate.restricted import HIDDEN, NO_LOOK, Look, Reveal, Why, look
 from midgate.rights_session import Actor
 from streams.errors import InputError
 from streams.instants import format_instant
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("tail")(tail)
 
 
-def shown_record(record: Any, looked: Look | None = None) -> dict[str, Any]:
+def shown_record(record: Any, looked: Look = NO_LOOK) -> dict[str, Any]:
     """A tenant record decoded: the event, its headers, where it stands.
 
     Personal data, and bytes that may hold some, are hidden unless `looked` says otherwise.
@@ -40,8 +40,7 @@ def shown_record(record: Any, looked: Look | None = None) -> dict[str, Any]:
     try:
         _, event = decode(record.value or b"")
     except (MalformedRecordError, UnknownFrameError) as error:
-        revealed = looked is not None and looked.reveal
-        value = (record.value or b"").hex() if revealed else HIDDEN
+        value = (record.value or b"").hex() if looked.reveal else HIDDEN
         return {**row, "error": str(error), "value": value}
     basis = event["time_basis"]
     return {
@@ -51,7 +50,7 @@ def shown_record(record: Any, looked: Look | None = None) -> dict[str, Any]:
         "event": f"{event['event_code']} {event['event_name']}".strip(),
         "barcode": event["barcode"],
         "facility": f"{event['facility_zip']} {event['facility_name']}".strip(),
-        "record": (looked or look(False, "", "", "tail")).event(event),
+        "record": looked.event(event),
     }
 
 
