@@ -63,7 +63,7 @@ def change(
 ) -> bytes:
     """A framed envelope with a framed body; a body may also be given as bytes."""
     return encode(
-        f"authorization_change/v{ENVELOPES[kind]}",
+        f"authorization_change/v{ENVELOPES.get(kind, 1)}",
         {
             "change_id": change_id(number),
             "subject": subject,
