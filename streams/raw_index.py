@@ -5,7 +5,7 @@ and from which offset to which each partition is in it, are written in one batch
 (`streams/index_keys.py`). One of another topic, or one that does not open, is thrown away and
 built anew. One process writes it; any other reads it as it stands on disk, at the same time.
 
-Bounds: memory is the cache and four write buffers; disk is some 25 MB a million events, for as many
+Bounds: memory is the cache and four write buffers; disk is some 12 MB a million events, for as many
 hours as are kept (measured: tests/bench/index_bench.py).
 """
 

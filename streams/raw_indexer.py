@@ -113,14 +113,18 @@ class RawIndexer:
         if await asyncio.to_thread(index.drop_below, due):
             log.info("raw_index_forgot", before=before_ms)
 
-    async def catch_up(self, on_progress: Callable[[int, int], None]) -> int:
-        """Read to the end as it is now; how many records are in the index that were not."""
+    async def catch_up(
+        self, on_progress: Callable[[int, int], None], is_told_to_stop: Callable[[], bool]
+    ) -> int:
+        """Read to the end as it is now, or until told; how many records were taken in."""
         consumer, index = self._opened()
         ends = await consumer.end_offsets(self._places)
         began = sum(span.position for span in index.spans.values())
         total = sum(ends.values()) - began
         taken = 0
-        while any(index.spans[number].position < ends[place] for number, place in self._by()):
+        while not is_told_to_stop() and any(
+            index.spans[number].position < ends[place] for number, place in self._by()
+        ):
             taken += await self.step()
             done = sum(span.position for span in index.spans.values()) - began
             on_progress(min(done, total), total)

@@ -57,8 +57,8 @@ async def _keep(effective: "Settings", *, once: bool) -> dict[str, Any]:
     await indexer.open()
     try:
         with Progress("indexing raw", unit="records") as progress:
-            taken = await indexer.catch_up(progress.report)
-        if not once:
+            taken = await indexer.catch_up(progress.report, stop.is_set)
+        if not once and not stop.is_set():
             note(f"{folder} is caught up and follows {topic}")
         while not once and not stop.is_set():
             taken += await indexer.step()

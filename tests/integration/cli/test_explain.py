@@ -163,6 +163,22 @@ def test_an_index_finds_what_a_scan_finds_and_the_tail_behind_it(stage, tmp_path
     assert len(stage("index", "--show")[1]["index"]) == stage.layout.partitions
 
 
+def test_a_long_scan_is_made_only_when_it_is_asked_for(stage, tmp_path, monkeypatch):
+    from midgate import raw_search
+
+    number = barcode(ACME, 1)
+    route(stage, tmp_path, (_rights, [event(number)]))
+    monkeypatch.setattr(raw_search, "UNASKED_RECORDS_MAX", 0)
+    found = stage.explain(number)
+    assert (found["events"], found["search"]["complete"]) == ([], False)
+    assert "midgate index" in found["search"]["note"]
+    asked = stage.explain(number, "--since", "2026-01-01")
+    assert (len(asked["events"]), asked["search"]["complete"]) == (1, True)
+    event_id = asked["events"][0]["event"]["event_id"]
+    assert stage("explain", event_id)[0] == 2, "not found and not looked for are two things"
+    assert stage.explain(event_id, "--since", "2026-01-01")["outcome"] == "delivered"
+
+
 def test_a_tenant_hears_less_and_never_that_something_exists(stage, tmp_path):
     mine, others = barcode(ACME, 1), barcode(GLOBEX, 1)
 
