@@ -3,13 +3,15 @@ FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
 COPY requirements/run.txt requirements/run.txt
 RUN python -m venv /opt/midgate \
-    && /opt/midgate/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt \
-    && /opt/midgate/bin/pip install --no-cache-dir hatchling==1.33.0 hatch-mypyc==0.16.0
-# Compiled hot modules; without a compiler the same sources would run as plain Python.
+    && /opt/midgate/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt
+# What builds the wheel stays out of the image. Compiled hot modules; without a compiler the same
+# sources would run as plain Python.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir hatchling==1.33.0 hatch-mypyc==0.16.0 mypy==2.4.1
 COPY pyproject.toml README.md LICENSE ./
 COPY midgate midgate
 COPY streams streams
@@ -18,7 +20,8 @@ COPY connectors connectors
 COPY auditor auditor
 COPY deploy deploy
 RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=1 \
-    /opt/midgate/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+    /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && /opt/midgate/bin/pip install --no-cache-dir --no-deps /wheel/*.whl
 
 FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="Midgate" \

@@ -49,6 +49,18 @@ def frame_number(name: str) -> int:
     return {name: number for number, name in frames().items()}[name]
 
 
+@cache
+def instant_fields(record: str) -> frozenset[str]:
+    """Names of all fields, of whatever published version of a record, that hold an instant."""
+    return frozenset(
+        field["name"]
+        for name in frames().values()
+        if name.split("/")[0] == record
+        for field in _published(name)["fields"]
+        if "timestamp-millis" in json.dumps(field["type"])
+    )
+
+
 def frame_of(value: bytes | None) -> str:
     """Name of the framed record, for example `grant/v1`.
 

@@ -58,9 +58,14 @@ def ownership(number: str) -> Ownership:
 
 def is_mid(text: str) -> bool:
     """Six digits starting with 0-8, or nine digits starting with 9."""
-    if not text or not set(text) <= ASCII_DIGITS:
+    if not _is_digits(text):
         return False
     return (len(text) == 9 and text[0] == "9") or (len(text) == 6 and text[0] != "9")
+
+
+def _is_digits(text: str) -> bool:
+    """One or more of 0 to 9; `isdigit` alone takes the digits of other scripts, too."""
+    return text.isascii() and text.isdigit()
 
 
 def _refused(verdict: BarcodeVerdict, number: str, reason: QuarantineReason) -> Ownership:
@@ -87,12 +92,11 @@ def _s10_check_digit(serial: str) -> str:
 
 def _forms(number: str) -> list[str]:
     """The PIC of every split into routing and PIC that the lengths and identifiers permit."""
-    if not number or not set(number) <= ASCII_DIGITS:
+    if not _is_digits(number):
         return []
     forms = []
-    for routing in ROUTING_LENGTHS:
-        if routing and not number.startswith("420"):
-            continue
+    # A routing part begins with 420.
+    for routing in ROUTING_LENGTHS if number.startswith("420") else ROUTING_LENGTHS[:1]:
         pic = number[routing:]
         if len(pic) == LEGACY_LENGTH or (len(pic) in PIC_LENGTHS and pic[:2] in IDENTIFIERS):
             forms.append(pic)
@@ -101,10 +105,11 @@ def _forms(number: str) -> list[str]:
 
 def _check_digit(body: str) -> str:
     """Weights 3, 1, 3, 1, ... from the right; what is missing to the next ten."""
-    total = 0
-    for place, digit in enumerate(reversed(body)):
-        total += int(digit) * (3 if place % 2 == 0 else 1)
-    return str((10 - total % 10) % 10)
+    codes = body.encode("ascii")
+    odd, even = codes[::-2], codes[-2::-2]
+    zero = ord("0")
+    total = 3 * (sum(odd) - zero * len(odd)) + sum(even) - zero * len(even)
+    return str(-total % 10)
 
 
 def _identifier(pic: str) -> str:

@@ -1,8 +1,13 @@
-"""[core] What was read from the topics: plain records, and where each partition began and ended."""
+"""[core] What the judge reads: partitions with their ends, and their records in pieces.
 
+The records of a partition are a plain list (tests), or something that reads them when asked
+(`auditor/kafka_records.py`), so that the judge needs no more memory than the pieces in hand.
+"""
+
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Record(NamedTuple):
@@ -17,17 +22,57 @@ class Record(NamedTuple):
     append_time: bool = False
 
 
+class Unread(Protocol):
+    """Records that are read when they are asked for."""
+
+    def pieces(self, start: int) -> Iterator[list[Record]]:
+        """The records from `start` on, in order, in pieces of bounded size; ends with them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is asked of the judge.
+
+    `tenant`: only this tenant's topic. `since_ms`: raw received before it is context, for which
+    nothing is found missing. `at_rest`: what is not decided yet counts as a finding.
+    """
+
+    tenant: str = ""
+    since_ms: int | None = None
+    at_rest: bool = True
+
+
 @dataclass(slots=True)
 class Partition:
-    """A partition from its first retained offset to the end that was read.
+    """A partition from its first retained offset to the end that is judged.
 
-    `end` is the last stable offset; `high_watermark` lies above it while a transaction is open.
+    `end` is a last stable offset; `high_watermark` lies above it while a transaction stays open.
+    `start` is where reading begins: later than `begin` if what is older was not asked for.
+    `settled` is the end of what must have reached every other topic by the time that *their* ends
+    were taken (auditor/ends.py); None means all of it, as at rest.
     """
 
     begin: int = 0
     end: int = 0
     high_watermark: int = 0
-    records: list[Record] = field(default_factory=list)
+    records: list[Record] | Unread = field(default_factory=list)
+    start: int = 0
+    settled: int | None = None
+
+    def pieces(self, start: int = 0) -> Iterator[list[Record]]:
+        """The records from the later of `start` and the partition's own on, in pieces."""
+        first = max(start, self.start, self.begin)
+        if not isinstance(self.records, list):
+            yield from self.records.pieces(first)
+            return
+        at = bisect_left(self.records, first, key=lambda record: record.offset)
+        if at < len(self.records):
+            yield self.records[at:]
+
+    def is_settled(self, offset: int) -> bool:
+        """Whether what the record at `offset` led to must be readable everywhere."""
+        return self.settled is None or offset < self.settled
 
 
 @dataclass(slots=True)
@@ -41,12 +86,13 @@ class Topic:
     def records(self) -> Iterator[Record]:
         """Every record, partition by partition, in the order of the log."""
         for number in sorted(self.partitions):
-            yield from self.partitions[number].records
+            for piece in self.partitions[number].pieces():
+                yield from piece
 
 
 @dataclass(slots=True)
 class Contents:
-    """Everything that the judge needs, as it stood when it was read."""
+    """Everything that the judge needs, with the ends that were taken before it began."""
 
     prefix: str
     app_id: str
@@ -55,7 +101,31 @@ class Contents:
     ledger: Topic
     quarantine: Topic
     tenants: dict[str, Topic] = field(default_factory=dict)
+    scope: Scope = Scope()
 
     def all_topics(self) -> list[Topic]:
-        """Every topic that was read."""
+        """Every topic that is read."""
         return [self.log, self.raw, self.ledger, self.quarantine, *self.tenants.values()]
+
+
+class Share(NamedTuple):
+    """Which raw partitions one judge takes: those whose number modulo `of` is `number`.
+
+    What belongs to no raw partition (the log, records that do not say what they are) is for
+    share 0, so that all shares together find everything once.
+    """
+
+    number: int = 0
+    of: int = 1
+
+    def takes(self, partition: int) -> bool:
+        """Whether a raw partition is in this share."""
+        return partition % self.of == self.number
+
+    @property
+    def first(self) -> bool:
+        """Whether this share also judges what belongs to no raw partition."""
+        return self.number == 0
+
+
+ALL = Share()

@@ -5,24 +5,35 @@ tenant topic".
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from auditor import avro_reader
+from auditor import avro_reader, entitlement
 from auditor.barcodes import ownership
 from auditor.contents import Record
-from auditor.entitlement import Candidates, Entitlement, Scan, entitled
+from auditor.entitlement import Candidates, Entitlement, entitled
+from auditor.log import Replay
+from auditor.scan_reader import Scan, read_scan
+from auditor.tally import Tally
 from schemas.reasons import BarcodeVerdict, QuarantineReason, Reason
 
-Headers = tuple[tuple[str, bytes | None], ...]
-SEPARATOR = b"\x1f"
+Header = tuple[str, bytes | None]
+Headers = tuple[Header, ...]
 EVENT_ID_BYTES = 12
 MINUTE_MS = 60_000
+# A plan takes some 600 bytes; without room, all are forgotten and worked out again.
+PLANS_MAX = 100_000
+FIRST, LAST = float("-inf"), float("inf")
+Consideration = tuple[Scan | None, str, QuarantineReason | Reason | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A record as it must stand in one topic and partition."""
+    """A record as it must stand in one topic and partition.
+
+    `restricted_at` is where the raw value's restricted part begins, -1 where nothing is cut.
+    """
 
     topic: str
     partition: int
@@ -30,6 +41,7 @@ class Due:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    restricted_at: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,8 @@ class Outcome:
     """All that follows from one raw record.
 
     Exactly one of these holds: `due` has one record for each entitled tenant; `withheld` says why
-    nobody gets it; `quarantined` says why it could not be decided.
+    nobody gets it; `quarantined` says why it could not be decided. (What is held, to be decided
+    later, belongs here as a fourth: nothing is due in its turn.)
     """
 
     due: dict[str, Due] = field(default_factory=dict)
@@ -46,89 +59,179 @@ class Outcome:
     quarantined: QuarantineReason | None = None
 
 
+class Route(NamedTuple):
+    """One tenant's part in a plan; `whole` gives the right to the restricted part."""
+
+    tenant: str
+    topic: str
+    partitions: int
+    grant: Header
+    whole: bool
+
+
+@dataclass(slots=True)
+class Plan:
+    """The answer for a MID and channel, which holds from `since` until before `until`."""
+
+    answer: Entitlement
+    since: float
+    until: float
+    routes: list[Route]
+    uses: int = 0
+
+
 @dataclass(slots=True)
 class Decider:
-    """Decides raw records at one version and one instant, as one ledger entry says.
+    """Decides raw records at the version and instant of one ledger entry after the other.
 
-    `answers` is kept for exactly this version and instant, so it needs no key for either.
+    Plans are remembered for as long as no accepted change of a right lies in between, and for
+    the interval of time in which no instant of a right involved lies.
     """
 
-    candidates: Candidates
+    replay: Replay
     app_id: str
-    log_id: str
-    version: int
-    now: int
-    answers: dict[tuple[str, str], Entitlement] = field(default_factory=dict)
+    only_tenant: str = ""
+    number: int = 0
+    tally: Tally = field(default_factory=Tally)
+    candidates: Candidates = field(default_factory=Candidates)
+    plans: dict[tuple[str, str], Plan] = field(default_factory=dict)
+    now: int = 0
+    source: Header = ("ce_source", b"")
+    authz: Header = ("mg-authz", b"")
+    _changes: int = -1
+
+    def begin(self, version: int, now: int) -> None:
+        """Go to an entry's version, which the replay has reached, and instant."""
+        rights = self.replay.rights
+        self.now = now
+        self.source = ("ce_source", f"/midgate/{self.app_id}".encode())
+        self.authz = ("mg-authz", f"{rights.log_id[:8]}:{version}".encode())
+        changes = self.replay.verdicts.get("accepted", 0)
+        if changes != self._changes:
+            self._changes = changes
+            self.forget()
+            self.candidates.refresh(rights.tables)
+
+    def forget(self) -> None:
+        """Drop the plans; what they were used for goes into the tally."""
+        for plan in self.plans.values():
+            self.tally.count(plan.answer, plan.uses, self.only_tenant)
+        self.plans.clear()
+
+    def plan(self, mid: str, scan: Scan) -> Plan:
+        """The plan for the present version and instant; remembered if it holds for any scan."""
+        channel = scan.channel
+        known = self.plans.get((mid, channel))
+        if known is not None:
+            if known.since <= self.now < known.until:
+                return known
+            self.tally.count(known.answer, known.uses, self.only_tenant)
+        elif len(self.plans) >= PLANS_MAX:
+            self.forget()
+        happened = entitlement.Scan(scan.event_time, scan.time_basis == "UTC")
+        answer = entitled(self.candidates, mid, channel, self.now, happened)
+        since, until = self._interval(mid)
+        routes = [
+            self._route(answer, tenant, grant_id)
+            for tenant, grant_id in answer.allowed.items()
+            if self.only_tenant in ("", tenant)
+        ]
+        made = Plan(answer, since, until, routes)
+        if answer.any_scan:
+            self.plans[mid, channel] = made
+        return made
+
+    def _route(self, answer: Entitlement, tenant_id: str, grant_id: str) -> Route:
+        tenant = self.candidates.tables.tenants[tenant_id]
+        grant = ("mg-grant", grant_id.encode())
+        whole = gets_restricted(answer, tenant_id)
+        return Route(tenant_id, tenant["topic"], tenant["partitions"], grant, whole)
+
+    def _interval(self, mid: str) -> tuple[float, float]:
+        """Between which instants the answer cannot change by time alone."""
+        since, until, now = FIRST, LAST, self.now
+        for record, body in self._bodies(mid):
+            for name in avro_reader.instant_fields(record):
+                instant = body[name]
+                if instant is None:
+                    continue
+                if instant > now:
+                    until = min(until, instant)
+                elif instant > since:
+                    since = instant
+        return since, until
+
+    def _bodies(self, mid: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every record, and what kind it is, whose instants can count for a MID."""
+        agreements = self.candidates.tables.agreements
+        for grant in self.candidates.of(mid):
+            yield "grant", grant
+            if grant["agreement_id"]:
+                yield "agreement", agreements[grant["agreement_id"]]
+        for rules in self.candidates.tables.rule_sets:
+            yield "rule_set", rules
 
     def outcome(self, raw: Record) -> Outcome:
-        """What must follow from one raw record."""
-        try:
-            scan = avro_reader.read_scan(raw.value)
-        except avro_reader.UnknownFrameError:
-            return Outcome(quarantined=QuarantineReason.UNKNOWN_FRAME)
-        except avro_reader.UnreadableError:
-            return Outcome(quarantined=QuarantineReason.MALFORMED_RECORD)
-        channel = scan.fields["channel"]
-        if channel == "UNKNOWN":
-            return Outcome(quarantined=QuarantineReason.CHANNEL_UNKNOWN)
-        owner = ownership(scan.fields["barcode"])
-        if owner.verdict is BarcodeVerdict.NO_OWNER:
-            return Outcome(withheld=Reason.LABEL_NEEDED)
-        if owner.verdict is not BarcodeVerdict.OWNED:
-            return Outcome(quarantined=QuarantineReason(owner.reason))
-        happened = Scan(scan.fields["event_time"], scan.fields["time_basis"] == "UTC")
-        answer = self._answer(owner.mid, channel, happened)
+        """What must follow from one raw record, written out."""
+        scan, mid, reason = consider(raw)
+        if isinstance(reason, QuarantineReason):
+            return Outcome(quarantined=reason)
+        if scan is None or reason is not None:
+            return Outcome(withheld=reason)
+        plan = self.plan(mid, scan)
+        answer = plan.answer
         if not answer.allowed:
             return Outcome(denied=answer.denied, withheld=answer.reason)
-        assert raw.value is not None  # read_scan refused it otherwise
-        cut = raw.value[: scan.restricted_at] + b"\0"
-        event = event_id(owner.pic, scan.fields)
-        due = {
-            tenant: self._due(
-                raw, tenant, grant_id, raw.value if tenant in answer.uncut else cut, event
-            )
-            for tenant, grant_id in answer.allowed.items()
-        }
+        event = event_id(ownership(scan.barcode).pic, scan)
+        due = {route.tenant: self._due(raw, scan, route, event) for route in plan.routes}
         return Outcome(due=due, denied=answer.denied)
 
-    def _answer(self, mid: str, channel: str, scan: Scan) -> Entitlement:
-        known = self.answers.get((mid, channel))
-        if known is None:
-            known = entitled(self.candidates, mid, channel, self.now, scan)
-            if known.any_scan:
-                self.answers[mid, channel] = known
-        return known
-
-    def _due(self, raw: Record, tenant_id: str, grant_id: str, value: bytes, event: bytes) -> Due:
-        tenant = self.candidates.tables.tenants[tenant_id]
+    def _due(self, raw: Record, scan: Scan, route: Route, event: bytes) -> Due:
+        assert raw.value is not None  # it was read as an event
         headers: Headers = (
             ("ce_specversion", b"1.0"),
             ("ce_type", b"org.midgate.scan.v1"),
-            ("ce_source", f"/midgate/{self.app_id}".encode()),
+            self.source,
             ("ce_id", f"{raw.partition}-{raw.offset}".encode()),
             ("mg-event", event),
-            ("mg-authz", f"{self.log_id[:8]}:{self.version}".encode()),
-            ("mg-grant", grant_id.encode()),
+            self.authz,
+            route.grant,
         )
         return Due(
-            tenant["topic"],
-            raw.partition % tenant["partitions"],
+            route.topic,
+            raw.partition % route.partitions,
             raw.timestamp,
             raw.key,
-            value,
+            raw.value if route.whole else raw.value[: scan.restricted_at] + b"\0",
             headers,
+            scan.restricted_at,
         )
 
 
-def event_id(pic: str, fields: dict[str, Any]) -> bytes:
+def gets_restricted(answer: Entitlement, tenant_id: str) -> bool:
+    """Whether a tenant's right carries the restricted part."""
+    return tenant_id in answer.uncut
+
+
+def consider(raw: Record) -> Consideration:
+    """The event and its owner; or the reason why it is quarantined, or withheld for all."""
+    scan = read_scan(raw.value)
+    if not isinstance(scan, Scan):
+        return None, "", scan
+    if scan.channel == "UNKNOWN":
+        return None, "", QuarantineReason.CHANNEL_UNKNOWN
+    owner = ownership(scan.barcode)
+    if owner.verdict is BarcodeVerdict.OWNED:
+        return scan, owner.mid, None
+    if owner.verdict is BarcodeVerdict.NO_OWNER:
+        return scan, "", Reason.LABEL_NEEDED
+    return scan, "", QuarantineReason(owner.reason)
+
+
+def event_id(pic: str, scan: Scan) -> bytes:
     """Most likely the same scan: BLAKE2b of 12 bytes over PIC, code, minute and ZIP5."""
-    parts = (
-        pic.encode(),
-        fields["event_code"].encode(),
-        str(fields["event_time"] // MINUTE_MS).encode(),
-        fields["facility_zip"].encode(),
-    )
-    return hashlib.blake2b(SEPARATOR.join(parts), digest_size=EVENT_ID_BYTES).digest()
+    parts = f"{pic}\x1f{scan.event_code}\x1f{scan.event_time // MINUTE_MS}\x1f{scan.facility_zip}"
+    return hashlib.blake2b(parts.encode(), digest_size=EVENT_ID_BYTES).digest()
 
 
 def quarantine_due(topic: str, raw: Record, reason: QuarantineReason) -> Due:

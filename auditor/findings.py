@@ -17,6 +17,8 @@ class FindingKind(StrEnum):
     DOUBLED = "doubled"
     WRONG_TENANT = "wrong_tenant"
     WRONG_PARTITION = "wrong_partition"
+    NOT_CUT = "not_cut"
+    WRONGLY_CUT = "wrongly_cut"
     WRONG_VALUE = "wrong_value"
     WRONG_KEY = "wrong_key"
     WRONG_TIMESTAMP = "wrong_timestamp"
@@ -86,3 +88,8 @@ class Findings:
         self.counts[kind] += 1
         if len(self.kept) < FINDINGS_KEPT_MAX:
             self.kept.append(Finding(kind, topic, partition, offset, raw, sentence))
+
+    def take_in(self, other: "Findings") -> None:
+        """Add what another share found."""
+        self.counts.update(other.counts)
+        self.kept += other.kept[: FINDINGS_KEPT_MAX - len(self.kept)]

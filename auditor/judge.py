@@ -2,40 +2,42 @@
 
 Expected deliveries follow from raw, authorization log and ledger alone. Each ledger entry names
 the version and the clock reading its raw records were decided with; the log is replayed up to
-that version, every record decided anew, and what stands in the topics for it is taken off a list.
-Whatever is left on the list at the end should not be there.
+that version, every record decided anew and compared with what stands next in the topics. What
+does not stand in its turn is settled by a second look at its raw record.
+
+Bound of memory, whatever the length of raw, ledger and tenant topics: the rights themselves (as in
+any follower of the log, and 32 bytes a change), `PLANS_MAX` plans, `HELD_MAX` waiting deliveries,
+one piece of each partition, `FINDINGS_KEPT_MAX` findings. All else is on disk (auditor/spill.py).
 """
 
-from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from auditor.contents import Contents, Partition, Record
-from auditor.entitlement import Candidates
-from auditor.expected import Decider, Outcome
-from auditor.findings import FindingKind, Findings, RawPosition
-from auditor.ledger import Entry, Ledger, check_registration, read_ledger
+from auditor.contents import ALL, Contents, Share
+from auditor.course import Course
+from auditor.findings import FindingKind, Findings
+from auditor.first_look import Excused, FirstLook, check_undecided
+from auditor.ledger import Covered, Ledger, survey
 from auditor.log import Replay, check_log
-from auditor.placements import Placements
+from auditor.placements import OpenPositions, SecondLook
+from auditor.shelves import Census, Judged, Shelf, Spill
+from auditor.structure import Tables
+from auditor.tally import Tally
 
 
-@dataclass(slots=True)
-class Tally:
-    """Counts for people."""
-
-    raw: int = 0
-    decided: int = 0
-    due: Counter[str] = field(default_factory=Counter)
-    has: Counter[str] = field(default_factory=Counter)
-    denied: dict[str, Counter[str]] = field(default_factory=dict)
-    withheld: Counter[str] = field(default_factory=Counter)
-    quarantined: Counter[str] = field(default_factory=Counter)
-    never_raw: Counter[str] = field(default_factory=Counter)
+class Aside(Spill, OpenPositions, Protocol):
+    """Where a judge sets aside what it cannot keep in memory."""
 
 
 @dataclass(slots=True)
 class Judgement:
-    """Everything the judge found; nothing wrong was found if `findings.counts` is empty."""
+    """Everything the judge found; nothing wrong was found if `findings.counts` is empty.
+
+    `judged_to` is, by raw partition, the offset up to which it was decided and therefore judged;
+    `left_out` counts what is no finding for a reason that `notes` say.
+    """
 
     findings: Findings
     tally: Tally
@@ -44,28 +46,45 @@ class Judgement:
     version: int
     chain: bytes
     verdicts: dict[str, int]
+    judged_to: dict[int, int] = field(default_factory=dict)
+    raw_end: dict[int, int] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
-def judge(contents: Contents) -> Judgement:
-    """Compare what must stand in the topics with what does."""
+def judge(
+    contents: Contents,
+    aside: Aside,
+    share: Share = ALL,
+    progress: Callable[[int], None] = lambda records: None,
+    *,
+    last: Replay | None = None,
+) -> Judgement:
+    """Compare what must stand in the topics with what does, for a share of the raw partitions.
+
+    `progress` hears of raw records that are done. `last` is a replay of the log to its end, if
+    there is one already; it is only looked at.
+    """
     findings, tally = Findings(), Tally()
-    last = Replay(contents.log)
-    last.advance(last.end, findings)
-    check_log(contents, last, findings)
-    _check_open_transactions(contents, findings)
-    ledger = read_ledger(contents.ledger, contents.raw, last.rights.log_id, findings)
-    placements = Placements.of(contents, last.rights.tables, findings)
-    unjudged = _judge_entries(contents, ledger, last, placements, findings, tally)
-    _check_undecided(contents, ledger, findings)
-    left = placements.leave_over(contents.raw, ledger, unjudged, findings)
-    if left:
-        ledger.notes.append(f"{left} records are about raw that retention has taken; not judged")
-    ledger.notes += placements.excuses()
-    # A tenant that gets nothing is listed, too.
-    tally.due.update(dict.fromkeys(last.rights.tables.tenants, 0))
-    tally.raw = sum(len(part.records) for part in contents.raw.partitions.values())
-    tally.has = placements.tenant_records
-    tally.never_raw = placements.never_raw
+    if last is None:
+        last = Replay(contents.log)
+        last.advance(last.end, Findings())
+    if share.first:
+        last.say_stopped(findings)
+        check_log(contents, last, findings)
+        _check_open_transactions(contents, findings)
+    tables = last.rights.tables
+    ledger = survey(contents, share, last.rights.log_id, findings)
+    census = Census(share, _judged(contents, ledger), findings, aside)
+    shelves = _shelves(contents, tables, census)
+    excused = Excused()
+    course = Course(contents, share, last, findings, tally)
+    first = FirstLook(contents, tables, shelves, aside, excused, progress)
+    readers = first.compare(course)
+    if contents.scope.at_rest:
+        tally.raw += check_undecided(contents, ledger, readers, findings)
+    again = Course(contents, share, last, Findings(), Tally())
+    SecondLook(contents, tables, findings, _kept_from(shelves, census)).settle(again, aside)
+    _finish_tally(contents, tables, shelves, census, tally)
     return Judgement(
         findings,
         tally,
@@ -74,90 +93,110 @@ def judge(contents: Contents) -> Judgement:
         last.rights.version,
         last.rights.chain,
         last.verdicts,
+        {number: covered.raw_next for number, covered in ledger.covered.items()},
+        {n: part.end for n, part in contents.raw.partitions.items() if share.takes(n)},
+        _left_out(census, excused),
     )
 
 
-def _judge_entries(
-    contents: Contents,
-    ledger: Ledger,
-    last: Replay,
-    placements: Placements,
-    findings: Findings,
-    tally: Tally,
-) -> list[Entry]:
-    """Decide every covered raw record anew, in the order of the versions.
+def merged(judgements: list[Judgement]) -> Judgement:
+    """The judgements of all shares of one installation as one."""
+    whole, *others = judgements
+    for other in others:
+        whole.findings.take_in(other.findings)
+        whole.tally.add(other.tally)
+        whole.notes += other.notes
+        whole.judged_to |= other.judged_to
+        whole.raw_end |= other.raw_end
+        whole.left_out.update(other.left_out)
+    return whole
 
-    Answers the entries that no rights can be found for.
-    """
-    replay, candidates, unjudged = Replay(contents.log), Candidates(), []
-    candidates_at = -1
-    done: set[RawPosition] = set()
-    silent = Findings()  # the log's own problems were found by the replay to the end
-    for entry in sorted(ledger.entries, key=lambda one: (one.version, one.partition, one.offset)):
-        reached = entry.version <= last.end and replay.advance(entry.version, silent)
-        if not reached:
-            unjudged.append(entry)
-            findings.add(
-                FindingKind.LEDGER_FUTURE_VERSION,
-                f"decided with version {entry.version}; the log can be applied up to "
-                f"{last.rights.version}",
-                topic=contents.ledger.name,
-                partition=entry.partition,
-                offset=entry.offset,
-                raw=RawPosition(entry.partition, entry.raw_from),
-            )
-            continue
-        check_registration(contents.ledger.name, entry, replay.rights.registrations, findings)
-        if candidates_at != entry.version:
-            candidates.refresh(replay.rights.tables)
-            candidates_at = entry.version
-        decider = Decider(
-            candidates, contents.app_id, entry.log_id, entry.version, entry.decided_at
+
+def _judged(contents: Contents, ledger: Ledger) -> dict[int, Judged]:
+    judged = {}
+    for number, partition in contents.ledger.partitions.items():
+        covered = ledger.covered.get(number, Covered(0, 0, 0))
+        # Below the first entry nothing was decided, unless earlier entries are gone or not read.
+        start = covered.raw_from if partition.begin > 0 or partition.start > 0 else 0
+        if number in contents.raw.partitions:
+            held = contents.raw.partitions[number]
+            start = max(start, held.begin, held.start)
+        judged[number] = Judged(
+            start, covered.raw_next, more=partition.high_watermark > partition.end
         )
-        for record in _covered(contents, entry):
-            position = RawPosition(record.partition, record.offset)
-            if position in done:
-                continue  # an overlap, found already; the first decision is the one that counts
-            done.add(position)
-            outcome = decider.outcome(record)
-            _count(tally, outcome)
-            placements.compare(record, outcome, findings)
-    tally.decided = len(done)
-    return unjudged
+    return judged
 
 
-def _covered(contents: Contents, entry: Entry) -> list[Record]:
-    records = contents.raw.partitions.get(entry.partition, Partition()).records
-    first = bisect_left(records, entry.raw_from, key=lambda record: record.offset)
-    after = bisect_left(records, entry.raw_next, key=lambda record: record.offset)
-    return records[first:after]
-
-
-def _count(tally: Tally, outcome: Outcome) -> None:
-    tally.due.update(outcome.due.keys())
-    for tenant, reason in outcome.denied.items():
-        tally.denied.setdefault(tenant, Counter())[reason.value] += 1
-    if outcome.withheld is not None:
-        tally.withheld[outcome.withheld.value] += 1
-    if outcome.quarantined is not None:
-        tally.quarantined[outcome.quarantined.value] += 1
-
-
-def _check_undecided(contents: Contents, ledger: Ledger, findings: Findings) -> None:
-    """Raw beyond the ledger: one finding a partition, as it is one fact."""
-    for number, partition in sorted(contents.raw.partitions.items()):
-        decided_to = ledger.covered_to.get(number, 0)
-        beyond = [record for record in partition.records if record.offset >= decided_to]
-        if beyond:
-            findings.add(
-                FindingKind.UNDECIDED,
-                f"{len(beyond)} raw records from {number}-{beyond[0].offset} on have no ledger "
-                "entry",
-                topic=contents.raw.name,
-                partition=number,
-                offset=beyond[0].offset,
-                raw=RawPosition(number, beyond[0].offset),
+def _shelves(contents: Contents, tables: Tables, census: Census) -> dict[tuple[str, int], Shelf]:
+    partitions_of = {body["topic"]: body["partitions"] for body in tables.tenants.values()}
+    shelves = {}
+    for topic in contents.tenants.values():
+        for number, partition in sorted(topic.partitions.items()):
+            shelves[topic.name, number] = Shelf(
+                census,
+                topic.name,
+                number,
+                partition,
+                partitions=partitions_of.get(topic.name, 0),
             )
+    if not contents.scope.tenant:
+        topic = contents.quarantine
+        for number, partition in sorted(topic.partitions.items()):
+            shelves[topic.name, number] = Shelf(
+                census,
+                topic.name,
+                number,
+                partition,
+                partitions=len(topic.partitions),
+                quarantine=True,
+            )
+    return shelves
+
+
+def _kept_from(
+    shelves: dict[tuple[str, int], Shelf], census: Census
+) -> dict[tuple[str, int, int], int | None]:
+    return {
+        (topic, number, raw_partition): shelf.first_kept.get(raw_partition)
+        for (topic, number), shelf in shelves.items()
+        if shelf.partition.begin > 0
+        for raw_partition in census.judged
+    }
+
+
+def _finish_tally(
+    contents: Contents,
+    tables: Tables,
+    shelves: dict[tuple[str, int], Shelf],
+    census: Census,
+    tally: Tally,
+) -> None:
+    tenant_of = {body["topic"]: tenant for tenant, body in tables.tenants.items()}
+    for (topic, _), shelf in shelves.items():
+        if shelf.records and topic != contents.quarantine.name:
+            tally.has[tenant_of.get(topic, topic)] += shelf.records
+    tally.never_raw = census.never_raw
+    # A tenant that gets nothing is listed, too.
+    listed = [name for name in tables.tenants if contents.scope.tenant in ("", name)]
+    tally.due.update(dict.fromkeys(listed, 0))
+
+
+def _left_out(census: Census, excused: Excused) -> Counter[str]:
+    """What was not judged, in the words of the report."""
+    left_out: Counter[str] = Counter()
+    if census.context:
+        left_out["delivered records about raw that is no longer recorded or not asked for"] += (
+            census.context
+        )
+    if census.behind:
+        left_out[
+            "delivered records whose entry may stand behind the ledger's open transaction"
+        ] += census.behind
+    for topic, count in excused.gone.items():
+        left_out[f"records due in {topic} that are no longer recorded there"] += count
+    for topic, count in excused.behind.items():
+        left_out[f"records due in {topic} that may stand behind its open transaction"] += count
+    return left_out
 
 
 def _check_open_transactions(contents: Contents, findings: Findings) -> None:

@@ -1,142 +1,123 @@
-"""[core] What stands in the tenant topics and in quarantine, by the raw record it claims to be."""
+"""[core] The second look: everything that was left open, raw record by raw record.
 
-import re
-from collections import Counter
+For each raw position with something open, all that is open about it is together: the topics in
+which it did not stand in its turn, and the records that claim it and did not stand in theirs or
+were not what they must be. The raw record is decided once more, and each is named for what it is.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from auditor.contents import Contents, Partition, Record, Topic
+from auditor.contents import Contents, Partition, Record
+from auditor.course import Course, RawReader
 from auditor.expected import Due, Outcome, quarantine_due
 from auditor.findings import FindingKind, Findings, RawPosition
-from auditor.ledger import Entry, Ledger
 from auditor.structure import Tables
-
-POSITION = re.compile(rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})")
-RAW_ORIGIN = b"raw:"
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A record and the topic it stands in."""
-
-    topic: str
-    record: Record
 
 
 @dataclass(slots=True)
-class Placements:
-    """The list that the judge takes expected records off."""
+class Open:
+    """What is open about one raw position.
 
-    tenant_of: dict[str, str]
-    closed: set[str]
-    topics: dict[str, Topic]
-    quarantine: Topic
-    by_raw: dict[RawPosition, list[Placement]] = field(default_factory=dict)
-    tenant_records: Counter[str] = field(default_factory=Counter)
-    never_raw: Counter[str] = field(default_factory=Counter)
-    _excused: Counter[tuple[str, int]] = field(default_factory=Counter)
-    _first_kept: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    _gone: Counter[str] = field(default_factory=Counter)
+    `absent`: topics in which it is due and nothing stood in turn. `standing`: topic, record, and
+    whether it stood in its turn (then it is the delivery, and something about it is wrong).
+    """
 
-    @classmethod
-    def of(cls, contents: Contents, tables: Tables, findings: Findings) -> "Placements":
-        """Index every record; those that do not say what they are, are found here."""
-        tenant_of = {body["topic"]: tenant for tenant, body in tables.tenants.items()}
-        self = cls(tenant_of, tables.closed, contents.tenants, contents.quarantine)
-        for topic in contents.tenants.values():
-            for record in topic.records():
-                self.tenant_records[tenant_of.get(topic.name, topic.name)] += 1
-                self._index(topic.name, record, _position(_last(record, "ce_id")), findings)
-            _check_order(topic, findings)
-        for record in contents.quarantine.records():
-            origin = _last(record, "mg-origin") or b""
-            if origin and not origin.startswith(RAW_ORIGIN):
-                reason = _last(record, "mg-reason") or b"?"
-                self.never_raw[reason.decode("utf-8", "replace")] += 1
-                continue
-            position = _position(origin.removeprefix(RAW_ORIGIN))
-            self._index(contents.quarantine.name, record, position, findings)
-        return self
+    position: RawPosition
+    absent: set[str] = field(default_factory=set)
+    standing: list[tuple[str, Record, bool]] = field(default_factory=list)
 
-    def compare(self, raw: Record, outcome: Outcome, findings: Findings) -> None:
-        """Take what stands for one raw record off the list, and say what is wrong with it."""
-        position = RawPosition(raw.partition, raw.offset)
-        standing = self.by_raw.pop(position, [])
-        due = {one.topic: one for one in outcome.due.values()}
-        if outcome.quarantined is not None:
-            one = quarantine_due(self.quarantine.name, raw, outcome.quarantined)
-            due[one.topic] = one
-        for topic in {**due, **dict.fromkeys(place.topic for place in standing)}:
-            here = [place.record for place in standing if place.topic == topic]
-            if topic not in due:
-                for record in here:
-                    self._undue(topic, record, position, outcome, findings)
-            elif not here:
-                self._missing(due[topic], position, findings)
-            else:
-                self._judge_copies(due[topic], here, position, findings)
 
-    def leave_over(
-        self, raw: Topic, ledger: Ledger, unjudged: list[Entry], findings: Findings
-    ) -> int:
-        """Findings for what is still on the list; answers how much of it cannot be judged."""
-        retained = 0
-        for position, places in sorted(self.by_raw.items()):
-            number, offset = position
-            decided = offset < ledger.covered_to.get(number, 0)
-            if any(
-                entry.partition == number and entry.raw_from <= offset < entry.raw_next
-                for entry in unjudged
-            ):
-                continue
-            begin = max(
-                raw.partitions.get(number, Partition()).begin, ledger.covered_from.get(number, 0)
-            )
-            if decided and offset < begin:
-                retained += len(places)
-                continue
-            for place in places:
-                kind = (
-                    FindingKind.QUARANTINE_EXTRA
-                    if place.topic == self.quarantine.name
-                    else FindingKind.EXTRA
-                )
-                why = "no raw record stands there" if decided else "no ledger entry decided it"
-                _add(findings, kind, place.topic, place.record, position, f"it claims raw "
-                     f"{number}-{offset}, but {why}")  # fmt: skip
-        return retained
+class OpenPositions(Protocol):
+    """Where the first look left them (`auditor/spill.py`)."""
 
-    def excuses(self) -> list[str]:
-        """Sentences about what retention has taken from the topics themselves."""
-        return [
-            f"{count} records due in {topic} lie before what retention has kept there; not judged"
-            for topic, count in sorted(self._gone.items())
-        ]
+    @property
+    def any_open(self) -> bool:
+        """Whether there ever was one."""
+        ...
 
-    def _index(
-        self, topic: str, record: Record, position: RawPosition | None, findings: Findings
-    ) -> None:
-        if position is None:
-            kind = (
-                FindingKind.QUARANTINE_EXTRA
-                if topic == self.quarantine.name
-                else FindingKind.WRONG_HEADERS
-            )
-            _add(findings, kind, topic, record, None, "it does not say which raw record it is")
+    def open_in(self, partition: int, start: int, end: int) -> Iterator[Open]:
+        """The open positions of a raw partition with start ≤ offset < end, in order."""
+        ...
+
+    def settle(self, partition: int, start: int, end: int) -> None:
+        """Forget these: they were judged."""
+        ...
+
+    def left(self) -> Iterator[Open]:
+        """All that were not settled, by raw position."""
+        ...
+
+
+@dataclass(slots=True)
+class SecondLook:
+    """Names what was left open.
+
+    `kept_from` is, by topic, partition and raw partition, the first raw offset that stands there,
+    for partitions from which retention has taken something.
+    """
+
+    contents: Contents
+    tables: Tables
+    findings: Findings
+    kept_from: dict[tuple[str, int, int], int | None]
+    tenant_of: dict[str, str] = field(default_factory=dict)
+
+    def settle(self, course: Course, open_positions: OpenPositions) -> None:
+        """Go the course again where something is open; what no entry decided is left over."""
+        if not open_positions.any_open:
             return
-        self.by_raw.setdefault(position, []).append(Placement(topic, record))
-        self._first_kept.setdefault((topic, record.partition, position.partition), position.offset)
+        self.tenant_of = {body["topic"]: name for name, body in self.tables.tenants.items()}
+        readers: dict[int, RawReader] = {}
+        for stretch in course.stretches():
+            number = stretch.entry.partition
+            if stretch.decider is not None:
+                for one in open_positions.open_in(number, stretch.start, stretch.end):
+                    if number not in readers:
+                        held = self.contents.raw.partitions.get(number, Partition())
+                        readers[number] = RawReader(held)
+                    raw = readers[number].at(one.position.offset)
+                    if raw is None and self._taken_meanwhile(one.position):
+                        continue
+                    if raw is None:
+                        self._no_such_raw(one, "no raw record stands there")
+                    else:
+                        self._compare(one, raw, stretch.decider.outcome(raw))
+            open_positions.settle(number, stretch.start, stretch.end)
+        for one in open_positions.left():
+            self._no_such_raw(one, "no ledger entry decided it")
 
-    def _undue(
-        self,
-        topic: str,
-        record: Record,
-        position: RawPosition,
-        outcome: Outcome,
-        findings: Findings,
-    ) -> None:
-        if topic == self.quarantine.name:
+    def _compare(self, one: Open, raw: Record, outcome: Outcome) -> None:
+        due = {each.topic: each for each in outcome.due.values()}
+        quarantine = self.contents.quarantine.name
+        if outcome.quarantined is not None and not self.contents.scope.tenant:
+            due[quarantine] = quarantine_due(quarantine, raw, outcome.quarantined)
+        for topic in sorted(one.absent | {topic for topic, _, _ in one.standing}):
+            here = [(record, turn) for name, record, turn in one.standing if name == topic]
+            if topic not in due:
+                for record, _ in here:
+                    self._undue(topic, record, one.position, outcome)
+            elif here:
+                self._judge_copies(due[topic], here, one)
+            else:
+                self._missing(due[topic], one.position)
+
+    def _taken_meanwhile(self, position: RawPosition) -> bool:
+        """Whether retention has taken the raw record since the ends were taken."""
+        held = self.contents.raw.partitions.get(position.partition)
+        return held is not None and position.offset < held.begin
+
+    def _no_such_raw(self, one: Open, why: str) -> None:
+        for topic, record, _ in one.standing:
+            kind = self._kind(topic, FindingKind.EXTRA, FindingKind.QUARANTINE_EXTRA)
+            claim = f"{one.position.partition}-{one.position.offset}"
+            self._say(kind, topic, record, one.position, f"it claims raw {claim}, but {why}")
+
+    def _undue(self, topic: str, record: Record, position: RawPosition, outcome: Outcome) -> None:
+        if topic == self.contents.quarantine.name:
             sentence = "it could be decided and does not belong into quarantine"
-            _add(findings, FindingKind.QUARANTINE_EXTRA, topic, record, position, sentence)
+            self._say(FindingKind.QUARANTINE_EXTRA, topic, record, position, sentence)
             return
         tenant = self.tenant_of.get(topic)
         if tenant is None:
@@ -149,17 +130,11 @@ class Placements:
             why = f"withheld: {outcome.withheld.value}"
         else:
             why = f"{tenant} has no grant for it"
-        _add(findings, FindingKind.WRONG_TENANT, topic, record, position, why)
+        self._say(FindingKind.WRONG_TENANT, topic, record, position, why)
 
-    def _missing(self, due: Due, position: RawPosition, findings: Findings) -> None:
-        if self._taken_by_retention(due, position):
-            return
-        kind = (
-            FindingKind.QUARANTINE_MISSING
-            if due.topic == self.quarantine.name
-            else FindingKind.MISSING
-        )
-        findings.add(
+    def _missing(self, due: Due, position: RawPosition) -> None:
+        kind = self._kind(due.topic, FindingKind.MISSING, FindingKind.QUARANTINE_MISSING)
+        self.findings.add(
             kind,
             f"raw {position.partition}-{position.offset} is due here and does not stand here",
             topic=due.topic,
@@ -167,35 +142,43 @@ class Placements:
             raw=position,
         )
 
-    def _taken_by_retention(self, due: Due, position: RawPosition) -> bool:
-        """Whether the record may have stood below what is kept, or went with a closed tenant.
+    def _judge_copies(self, due: Due, here: list[tuple[Record, bool]], one: Open) -> None:
+        """One copy may be the delivery: the one in its turn, else the first where it is due."""
+        in_turn = [record for record, turn in here if turn]
+        others = [record for record, turn in here if not turn]
+        others.sort(key=lambda each: (each.partition != due.partition, each.partition, each.offset))
+        if not in_turn and (due.topic in one.absent or self._was_excused(due, one.position)):
+            in_turn = [others.pop(0)]
+        for record in others:
+            kind = self._kind(due.topic, FindingKind.DOUBLED, FindingKind.QUARANTINE_DOUBLED)
+            self._say(kind, due.topic, record, one.position, "it stands in this topic already")
+        for record in in_turn:
+            for kind, sentence in _differences(due, record):
+                named = self._kind(due.topic, kind, FindingKind.QUARANTINE_CHANGED)
+                self._say(named, due.topic, record, one.position, sentence)
 
-        No more records can be excused in a partition than it has offsets below its beginning.
-        """
-        topic = self.quarantine if due.topic == self.quarantine.name else self.topics[due.topic]
-        if not topic.exists and self.tenant_of[due.topic] in self.closed:
-            self._gone[due.topic] += 1
-            return True
-        begin = topic.partitions.get(due.partition, Partition()).begin
-        place = (due.topic, due.partition)
-        first = self._first_kept.get((*place, position.partition))
-        if self._excused[place] >= begin or (first is not None and position.offset > first):
+    def _was_excused(self, due: Due, position: RawPosition) -> bool:
+        """Whether its absence in turn was put down to retention, so that this is the delivery."""
+        place = (due.topic, due.partition, position.partition)
+        if place not in self.kept_from:
             return False
-        self._excused[place] += 1
-        self._gone[due.topic] += 1
-        return True
+        first = self.kept_from[place]
+        return first is None or position.offset < first
 
-    def _judge_copies(
-        self, due: Due, here: list[Record], position: RawPosition, findings: Findings
+    def _kind(self, topic: str, in_tenant: FindingKind, in_quarantine: FindingKind) -> FindingKind:
+        return in_quarantine if topic == self.contents.quarantine.name else in_tenant
+
+    def _say(
+        self, kind: FindingKind, topic: str, record: Record, position: RawPosition, sentence: str
     ) -> None:
-        quarantine = due.topic == self.quarantine.name
-        for record in here[1:]:
-            kind = FindingKind.QUARANTINE_DOUBLED if quarantine else FindingKind.DOUBLED
-            sentence = f"it stands at {here[0].partition}-{here[0].offset} already"
-            _add(findings, kind, due.topic, record, position, sentence)
-        for kind, sentence in _differences(due, here[0]):
-            kind = FindingKind.QUARANTINE_CHANGED if quarantine else kind
-            _add(findings, kind, due.topic, here[0], position, sentence)
+        self.findings.add(
+            kind,
+            sentence,
+            topic=topic,
+            partition=record.partition,
+            offset=record.offset,
+            raw=position,
+        )
 
 
 def _differences(due: Due, record: Record) -> list[tuple[FindingKind, str]]:
@@ -203,7 +186,7 @@ def _differences(due: Due, record: Record) -> list[tuple[FindingKind, str]]:
     if record.partition != due.partition:
         found.append((FindingKind.WRONG_PARTITION, f"it belongs into partition {due.partition}"))
     if record.value != due.value:
-        found.append((FindingKind.WRONG_VALUE, _value_sentence(due.value, record.value)))
+        found.append(_value_difference(due, record.value))
     if record.key != due.key:
         found.append((FindingKind.WRONG_KEY, f"its key is {record.key!r}, not {due.key!r}"))
     if record.timestamp != due.timestamp:
@@ -218,12 +201,18 @@ def _differences(due: Due, record: Record) -> list[tuple[FindingKind, str]]:
     return found
 
 
-def _value_sentence(due: bytes | None, value: bytes | None) -> str:
-    if due is None or value is None:
-        return f"its value is {'null' if value is None else 'not null'}"
-    if value.startswith(due[:-1]) and len(value) > len(due):
-        return "the restricted part was not cut"
-    return f"its value of {len(value)} bytes is not the raw value cut to {len(due)} bytes"
+def _value_difference(due: Due, value: bytes | None) -> tuple[FindingKind, str]:
+    if due.value is None or value is None:
+        sentence = f"its value is {'null' if value is None else 'not null'}"
+        return FindingKind.WRONG_VALUE, sentence
+    at = due.restricted_at
+    if at >= 0 and value[:at] == due.value[:at]:
+        if len(value) > len(due.value):
+            return FindingKind.NOT_CUT, "the restricted part was not cut"
+        if value[at:] == b"\0":
+            return FindingKind.WRONGLY_CUT, "the restricted part was cut, against a right to it"
+    lengths = f"its value of {len(value)} bytes is not the {len(due.value)} bytes due"
+    return FindingKind.WRONG_VALUE, lengths
 
 
 def _header_sentence(due: Due, record: Record) -> str:
@@ -231,49 +220,3 @@ def _header_sentence(due: Due, record: Record) -> str:
         if (name, value) != (due_name, due_value):
             return f"header {name}: {value!r}, not {due_name}: {due_value!r}"
     return f"it has {len(record.headers)} headers, not {len(due.headers)}"
-
-
-def _check_order(topic: Topic, findings: Findings) -> None:
-    """Events of one raw partition, and so of one package, keep their order."""
-    for partition in topic.partitions.values():
-        highest: dict[int, int] = {}
-        for record in partition.records:
-            position = _position(_last(record, "ce_id"))
-            if position is None:
-                continue
-            before = highest.get(position.partition, -1)
-            if position.offset < before:
-                sentence = f"it stands after raw {position.partition}-{before}"
-                _add(findings, FindingKind.OUT_OF_ORDER, topic.name, record, position, sentence)
-            highest[position.partition] = max(before, position.offset)
-
-
-def _last(record: Record, name: str) -> bytes | None:
-    """The last header of a name: ours stand after the raw record's own."""
-    for header, value in reversed(record.headers):
-        if header == name:
-            return value
-    return None
-
-
-def _position(text: bytes | None) -> RawPosition | None:
-    match = POSITION.fullmatch(text or b"")
-    return RawPosition(int(match[1]), int(match[2])) if match else None
-
-
-def _add(
-    findings: Findings,
-    kind: FindingKind,
-    topic: str,
-    record: Record,
-    position: RawPosition | None,
-    sentence: str,
-) -> None:
-    findings.add(
-        kind,
-        sentence,
-        topic=topic,
-        partition=record.partition,
-        offset=record.offset,
-        raw=position,
-    )

@@ -50,8 +50,23 @@ class Report:
             "quarantined_before_raw": dict(sorted(tally.never_raw.items())),
             "findings_by_kind": dict(sorted(judgement.findings.counts.items())),
             "findings": [_finding(one) for one in self.findings[:FINDINGS_SHOWN_MAX]],
-            "notes": judgement.notes,
+            "judged": {
+                str(number): {
+                    "to": judgement.judged_to.get(number, 0),
+                    "raw_end": end,
+                }
+                for number, end in sorted(judgement.raw_end.items())
+            },
+            "notes": self.notes,
         }
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know beside the findings."""
+        left_out = self.judgement.left_out
+        return self.judgement.notes + [
+            f"{count} {what}; not judged" for what, count in sorted(left_out.items())
+        ]
 
     def as_text(self) -> str:
         """A page for a terminal."""
@@ -68,6 +83,10 @@ class Report:
         lines += [
             f"quarantined before raw, {why}: {n}"
             for why, n in shown["quarantined_before_raw"].items()
+        ]
+        lines += [
+            f"raw partition {number}: judged up to offset {judged['to']} of {judged['raw_end']}"
+            for number, judged in shown["judged"].items()
         ]
         lines += [f"note: {note}" for note in shown["notes"]]
         lines += [f"WRONG, {kind}: {n}" for kind, n in shown["findings_by_kind"].items()]

@@ -18,6 +18,7 @@ MODULES = (
     "schemas/barcode.py",
     "schemas/event_reader.py",
     "schemas/event_id.py",
+    "streams/batch_output.py",
     "streams/record_format.py",
     "streams/routing.py",
 )
@@ -42,14 +43,19 @@ def built_in(folder: Path) -> list[Path]:
     return [path for place in (".", "schemas", "streams") for path in folder.glob(f"{place}/*.so")]
 
 
+def copy_code(folder: Path) -> None:
+    """Copy our packages into an empty folder, as plain Python."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.so"))
+
+
 def compile_copy(folder: Path) -> None:
     """Copy our packages into an empty folder and compile the hot modules there.
 
     Whoever runs with that folder first on its path runs the compiled ones; the checkout stays as
     it is. Raises CalledProcessError when there is no compiler, with what it said on stderr.
     """
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.so"))
+    copy_code(folder)
     arguments = [*MODULES, "--ignore-missing-imports"]
     (folder / "setup.py").write_text(SETUP.format(arguments=arguments))
     subprocess.run(

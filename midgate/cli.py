@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agreement": ("agreement", "IP agreements of service providers."),
     "token": ("token", "Merchant access tokens that platforms hold, by their ids."),
     "grant": ("grant", "Grants: who may see the events of which Mailer ID."),
+    "labels": ("labels", "Labels: who generated the label of which number."),
     "revocation": ("revocation", "Rights taken from a tenant whatever its grants say."),
     "rules": ("rules", "The rules: which basis gives which party type what, and since when."),
     "quarantine": ("quarantine", "Events that could not be decided."),
@@ -47,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "breach": ("breach", "What a wrong grant delivered and should not have, and the reverse."),
     "index": ("index", "Keep the index of raw that makes `explain` quick."),
     "reveals": ("reveals", "Who looked at recipients' personal data, and why."),
+    "verify": ("verify", "Recount every delivery, independently of the router."),
     "config": ("config", "Show the effective settings and where they come from."),
 }
 

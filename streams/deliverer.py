@@ -52,10 +52,12 @@ from aiokafka import TopicPartition
 from streams.acknowledged import acknowledged, refuse_lost_log, shows_nonce, start_mark
 from streams.batch_size import BatchSize
 from streams.delivery import (
+    NO_LABELS,
     Delivered,
     DelivererIdentity,
     DeposedError,
     FollowerOf,
+    LabelState,
     MissingOffsetError,
     RecordT,
     Routed,
@@ -65,15 +67,17 @@ from streams.delivery import (
     StartPoint,
     Writer,
     acknowledging,
+    check_lease,
+    input_offsets,
     ledger_records,
-    raw_offsets,
     reached,
+    refuse_void,
     registration,
     start_points,
 )
-from streams.errors import ChangeVoidError, LeaseExpiredError
+from streams.errors import LeaseExpiredError
 from streams.group_offsets import Offsets, await_offsets
-from streams.record_batches import send_encoded, send_records
+from streams.placement import mark_start, place
 from streams.settings import KafkaSettings, RouterSettings
 from streams.transactions import (
     TRANSACTION_BYTES_MAX,
@@ -147,6 +151,11 @@ class Deliverer(Generic[SnapshotT]):
         self.acknowledged_version = -1
 
     @property
+    def nonce(self) -> str:
+        """Of the last start that succeeded."""
+        return self._nonce
+
+    @property
     def started(self) -> bool:
         """Whether `deliver` and `acknowledge` may be called; otherwise only `start` leads on."""
         return self._started
@@ -200,15 +209,16 @@ class Deliverer(Generic[SnapshotT]):
         self,
         records: Sequence[RecordT],
         route: Callable[[Sequence[RecordT], SnapshotT, int, int], RoutedT],
+        labels: LabelState = NO_LABELS,
     ) -> Delivered[RoutedT]:
         """Decide and place a prefix of `records` in one transaction; see the module's steps.
 
         `records` are in order of offset within each partition and go on where the last batch
         ended; `route(records, snapshot, decided_at_ms, bytes_out_max)` is pure, and stops before
-        the record that would bring it above the bytes, unless that is the first. Returning means
-        committed. The rest must be given again.
+        the record that would bring it above the bytes, unless that is the first. Without records
+        it decides held events alone. `labels` is what it decides on. Returning means committed. The
+        rest must be given again.
         """
-        assert records, "an empty batch has nothing to deliver; acknowledge() instead"
         producer = self._working()
         # Step 1: the snapshot, and all that can be refused before anything is open.
         snapshot = self._snapshot()
@@ -225,10 +235,10 @@ class Deliverer(Generic[SnapshotT]):
             # Step 5: route, and commit the raw offsets as far as was routed.
             routed = self._route(records, route, snapshot, decided_at_ms)
             after = reached(records[: routed.records], self._next)
-            offsets = raw_offsets(self.identity, {**self._next, **after}, decided_at_ms)
+            offsets = input_offsets(self.identity, {**self._next, **after}, decided_at_ms, labels)
             await producer.send_offsets(offsets, self.identity.group)
             # Step 6: outputs and ledger entries.
-            await self._send(producer, routed, snapshot, after, decided_at_ms)
+            await self._place(producer, routed, snapshot, after, decided_at_ms, labels)
             # Steps 7 and 8: await every batch, commit.
             await producer.commit()
         except BaseException as error:
@@ -241,7 +251,7 @@ class Deliverer(Generic[SnapshotT]):
         self.acknowledged_version = snapshot.version
         return Delivered(routed.records, routed, snapshot.version, decided_at_ms)
 
-    async def acknowledge(self) -> int:
+    async def acknowledge(self, labels: LabelState = NO_LABELS) -> int:
         """Commit only the acknowledgement and the present offsets; answers the version.
 
         For a deliverer without traffic: as soon as it sees a restricting change, and daily, as
@@ -249,7 +259,7 @@ class Deliverer(Generic[SnapshotT]):
         """
         producer = self._working()
         snapshot = self._snapshot()
-        offsets = raw_offsets(self.identity, self._next, self._decided_at_ms)
+        offsets = input_offsets(self.identity, self._next, self._decided_at_ms, labels)
         try:
             await producer.begin()
             offsets.update(self._ack(producer, snapshot))
@@ -291,13 +301,7 @@ class Deliverer(Generic[SnapshotT]):
 
     def _check_lease(self, snapshot: Snapshot) -> None:
         self._check_following()
-        age_s = self._monotonic() - snapshot.confirmed_at
-        if not age_s <= self._follower.lease_max_s:
-            raise LeaseExpiredError(
-                f"the rights were confirmed {age_s:.1f} s ago, "
-                f"the lease is {self._follower.lease_max_s:g} s",
-                hint="look at the connection to the authorization log",
-            )
+        check_lease(snapshot, self._monotonic(), self._follower.lease_max_s)
 
     async def _open(self) -> TransactionalProducer:
         names = self.identity.topics
@@ -308,7 +312,7 @@ class Deliverer(Generic[SnapshotT]):
             self.identity.transactional_id,
             transaction_timeout_ms=self._router.transaction_timeout_ms,
             retry_backoff_ms=self._router.retry_backoff_ms,
-            topics=wanted | {names.raw, names.ledger, names.quarantine},
+            topics=wanted | {names.raw, names.ledger, names.quarantine, names.holds},
             compression="lz4",
         )
 
@@ -333,8 +337,14 @@ class Deliverer(Generic[SnapshotT]):
         await producer.begin()
         mark = start_mark(identity, nonce, before, follower.rights, follower.version)
         await producer.send_offsets(mark, identity.group)
+        if identity.holds:
+            await mark_start(producer, identity, nonce, self._clock_ms())
         await producer.commit()
-        inputs = [TopicPartition(identity.topics.raw, partition) for partition in identity.inputs]
+        inputs = [
+            TopicPartition(topic, partition)
+            for topic in (identity.topics.raw, identity.topics.labels)
+            for partition in identity.inputs
+        ]
         return await await_offsets(
             client,
             identity.group,
@@ -348,12 +358,7 @@ class Deliverer(Generic[SnapshotT]):
         change_id = uuid.uuid4().bytes
         change = registration(identity, nonce, registered_as, change_id)
         applied = await self._writer.append(change, change_id, timeout_s=REGISTER_S_MAX)
-        if applied.verdict != "accepted" or applied.body["nonce"] != nonce:
-            raise ChangeVoidError(
-                f"the registration of {identity.transactional_id} was not accepted: "
-                f"{applied.verdict}",
-                reason=applied.verdict,
-            )
+        refuse_void(identity, nonce, applied)
 
     def _ack(self, producer: TransactionalProducer, snapshot: Snapshot) -> Offsets:
         present = (producer.producer_id, producer.producer_epoch)
@@ -369,24 +374,27 @@ class Deliverer(Generic[SnapshotT]):
         """Route as many records as fit the bytes; no more than those is ever built."""
         offered, bytes_out_max = records[: self.size.records()], self.size.bytes_out_max
         routed = route(offered, snapshot, decided_at_ms, bytes_out_max)
-        assert 1 <= routed.records <= len(offered), "routing takes a prefix, and never nothing"
-        assert routed.bytes_out <= bytes_out_max or routed.records == 1, "routing keeps the bound"
+        done = routed.records + routed.holds.ended
+        assert routed.records <= len(offered), "routing takes a prefix"
+        assert done >= 1, "routing never takes nothing"
+        assert routed.bytes_out <= bytes_out_max or done == 1, "routing keeps the bound"
         return routed
 
-    async def _send(
+    async def _place(
         self,
         producer: TransactionalProducer,
         routed: Routed,
         snapshot: Snapshot,
         after: Mapping[int, int],
         decided_at_ms: int,
+        labels: LabelState,
     ) -> None:
-        names = self.identity.topics
-        for (topic, partition), out in routed.tenant.items():
-            await send_encoded(producer, topic, partition, out)
-        for partition, records in routed.quarantine.items():
-            await send_records(producer, names.quarantine, partition, records)
-        spans = {partition: (self._next[partition], end) for partition, end in after.items()}
-        entries = ledger_records(self.identity, self._nonce, snapshot, spans, decided_at_ms)
-        for partition, entry in entries.items():
-            await send_records(producer, names.ledger, partition, [entry])
+        spans = {
+            partition: (start, after.get(partition, start))
+            for partition, start in self._next.items()
+            if partition in after or partition in routed.holds.partitions()
+        }
+        entries = ledger_records(
+            self.identity, self._nonce, snapshot, spans, decided_at_ms, labels, routed.holds
+        )
+        await place(producer, self.identity.topics, routed, entries)

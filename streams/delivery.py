@@ -5,7 +5,7 @@ so that lanes, and any later deliverer, run through the same `streams/deliverer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka import TopicPartition
@@ -19,8 +19,9 @@ from streams.acknowledgement import (
     encode_decided_at,
 )
 from streams.changes import build_change
-from streams.errors import MidgateError
+from streams.errors import ChangeVoidError, LeaseExpiredError, MidgateError
 from streams.group_offsets import Offsets
+from streams.holds import HoldChanges
 from streams.record_format import OutRecord, PartitionRecords
 from streams.topics import TopicNames
 
@@ -31,6 +32,12 @@ class DeposedError(MidgateError):
 
 class MissingOffsetError(MidgateError):
     """A raw partition has no committed offset; guessing one would lose or double events."""
+
+
+START_KEY = b"start"
+NONCE_HEADER = "mg-nonce"
+"""The record by which a lane finds its own start in `<prefix>.holds`: a null under a key that is no
+PIC, with the nonce of the start."""
 
 
 class Record(Protocol):
@@ -53,6 +60,8 @@ class Routed(Protocol):
     def quarantine(self) -> Mapping[int, Sequence[OutRecord]]: ...
     @property
     def bytes_out(self) -> int: ...
+    @property
+    def holds(self) -> HoldChanges: ...
 
 
 class Snapshot(Protocol):
@@ -99,6 +108,20 @@ class FollowerOf(Protocol[SnapshotT_co]):
     async def wait_for_version(self, version: int, timeout_s: float) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class LabelState:
+    """On what labels a batch is decided: positions by partition; how long an event waits for one.
+
+    A deliverer without labels has no positions.
+    """
+
+    positions: Mapping[int, int] = field(default_factory=dict)
+    hold_ms: int = 0
+
+
+NO_LABELS = LabelState()
+
+
 class Writer(Protocol):
     """Appends a change and returns our own follower's verdict on it."""
 
@@ -121,13 +144,22 @@ class DelivererIdentity:
     topics: TopicNames
     build: str
 
+    @property
+    def holds(self) -> bool:
+        """Whether events wait for labels with it: only lanes have holds."""
+        return self.lane >= 0
+
 
 @dataclass(frozen=True, slots=True)
 class StartPoint:
-    """Where a raw partition goes on: the next offset, and when the last batch was decided."""
+    """Where a raw partition goes on: the next offset, and when the last batch was decided.
+
+    `label_position`: the largest position of the partition's labels that was decided on.
+    """
 
     offset: int
     decided_at_ms: int
+    label_position: int
 
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -157,7 +189,12 @@ def start_points(identity: DelivererIdentity, offsets: Offsets) -> dict[int, Sta
                 hint="run `midgate topics apply`; if it had been run, find out why the "
                 "offset is gone before going on",
             )
-        points[partition] = StartPoint(found.offset, decode_decided_at(found.metadata))
+        labels = offsets.get(TopicPartition(identity.topics.labels, partition))
+        points[partition] = StartPoint(
+            found.offset,
+            decode_decided_at(found.metadata),
+            0 if labels is None else labels.offset,
+        )
     return points
 
 
@@ -192,6 +229,25 @@ def registration(
     )
 
 
+def refuse_void(identity: DelivererIdentity, nonce: str, applied: Any) -> None:
+    """Raise ChangeVoidError unless this very registration was accepted."""
+    if applied.verdict != "accepted" or applied.body["nonce"] != nonce:
+        raise ChangeVoidError(
+            f"the registration of {identity.transactional_id} was not accepted: {applied.verdict}",
+            reason=applied.verdict,
+        )
+
+
+def check_lease(snapshot: Snapshot, now_s: float, lease_max_s: float) -> None:
+    """Raise LeaseExpiredError when the snapshot's confirmation is too old, in monotonic seconds."""
+    age_s = now_s - snapshot.confirmed_at
+    if not age_s <= lease_max_s:
+        raise LeaseExpiredError(
+            f"the rights were confirmed {age_s:.1f} s ago, the lease is {lease_max_s:g} s",
+            hint="look at the connection to the authorization log",
+        )
+
+
 def acknowledging(
     identity: DelivererIdentity,
     nonce: str,
@@ -213,15 +269,27 @@ def acknowledging(
     return {identity.ack: OffsetAndMetadata(snapshot.version, metadata)}
 
 
-def raw_offsets(
-    identity: DelivererIdentity, positions: Mapping[int, int], decided_at_ms: int
+def input_offsets(
+    identity: DelivererIdentity,
+    positions: Mapping[int, int],
+    decided_at_ms: int,
+    labels: LabelState = NO_LABELS,
 ) -> Offsets:
-    """Offsets of all raw partitions of the deliverer, with the floor of later clock readings."""
+    """Offsets of all raw partitions of the deliverer, with the floor of later clock readings, and
+    of the labels that it decides on."""
     metadata = encode_decided_at(decided_at_ms)
-    return {
+    offsets = {
         TopicPartition(identity.topics.raw, partition): OffsetAndMetadata(offset, metadata)
         for partition, offset in positions.items()
     }
+    for partition, position in labels.positions.items():
+        offsets[TopicPartition(identity.topics.labels, partition)] = OffsetAndMetadata(position, "")
+    return offsets
+
+
+def start_records(nonce: str, now_ms: int) -> list[OutRecord]:
+    """What a start leaves in each holds partition: whoever has read it knows all holds before."""
+    return [(START_KEY, None, now_ms, [(NONCE_HEADER, nonce.encode())])]
 
 
 def reached(records: Iterable[Record], positions: Mapping[int, int]) -> dict[int, int]:
@@ -245,9 +313,16 @@ def ledger_records(
     snapshot: Snapshot,
     spans: Mapping[int, tuple[int, int]],
     decided_at_ms: int,
+    labels: LabelState = NO_LABELS,
+    holds: HoldChanges | None = None,
 ) -> dict[int, OutRecord]:
-    """The ledger entry of each input partition; `spans` are raw offsets from and next."""
+    """The ledger entry of each input partition; `spans` are raw offsets from and next.
+
+    An entry has the second version only where held events were decided or given up, or found no
+    room.
+    """
     key = str(identity.lane).encode()
+    waited = {} if holds is None else _by_partition(holds)
     records: dict[int, OutRecord] = {}
     for partition, (raw_from, raw_next) in spans.items():
         entry = {
@@ -256,11 +331,29 @@ def ledger_records(
             "partition": partition,
             "raw_from": raw_from,
             "raw_next": raw_next,
-            "label_position": -1,
+            "label_position": labels.positions.get(partition, -1),
             "log_id": snapshot.log_id,
             "version": snapshot.version,
             "decided_at": decided_at_ms,
             "build": identity.build,
         }
-        records[partition] = (key, encode("ledger_entry", entry), decided_at_ms, [])
+        version = 1
+        if partition in waited:
+            version = 2
+            entry |= {**waited[partition], "hold_ms": labels.hold_ms}
+        value = encode("ledger_entry", entry, version)
+        records[partition] = (key, value, decided_at_ms, [])
     return records
+
+
+def _by_partition(holds: HoldChanges) -> dict[int, dict[str, list[int]]]:
+    """Raw offsets of held events by partition, as the ledger names them."""
+    found: dict[int, dict[str, list[int]]] = {}
+    for name, places in (
+        ("decided_anew", [held.place for held in holds.decided]),
+        ("given_up", [held.place for held in holds.given_up]),
+        ("not_held", holds.unheld),
+    ):
+        for partition, offset in places:
+            found.setdefault(partition, {}).setdefault(name, []).append(offset)
+    return found

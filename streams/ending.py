@@ -1,8 +1,10 @@
 """Ends tasks for certain, within a stated time."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # aiokafka's close swallows a cancellation that reaches it while it waits for its own task (tried):
 # the task then goes on as if nothing had been said. So it is said again.
@@ -43,3 +45,14 @@ async def say_goodbye(goodbye: Coroutine[Any, Any, Any], within_s: float) -> boo
     if ended and not stopping.cancelled():
         stopping.exception()  # seen, or asyncio would complain
     return ended
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run work in a thread; cancelled, wait for its end all the same: what it works on may be
+    closed by whoever was cancelled, and a thread cannot be."""
+    running = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise

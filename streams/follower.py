@@ -341,10 +341,10 @@ class Follower:
                     hint=HINT_WRONG_LOG,
                 ) from error
             records = fetched.get(self._partition, [])
-            with collector_off():
-                for first in range(0, len(records), CHUNK_RECORDS):
+            for first in range(0, len(records), CHUNK_RECORDS):
+                with collector_off():
                     self._apply(records[first : first + CHUNK_RECORDS])
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
             self._pass_to(await consumer.position(self._partition))
             if not records and self._unsaved >= SNAPSHOT_CHANGES:  # not amid a long read
                 await self._save()

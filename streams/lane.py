@@ -15,6 +15,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from aiokafka import TopicPartition
 
@@ -24,7 +25,10 @@ from streams.delivery import DelivererIdentity, DeposedError
 from streams.errors import LeaseExpiredError, LogError
 from streams.follower import Follower
 from streams.garbage import BetweenBatches
+from streams.label_desk import LabelDesk
+from streams.label_store import LabelStores
 from streams.lane_fetch import LaneFetch
+from streams.lane_labels import LaneLabels
 from streams.lane_report import LaneReport
 from streams.lanes import LaneLayout
 from streams.lease_clock import lease_clock
@@ -68,6 +72,11 @@ def backoff_s(failures: int, *, blocked: bool = False) -> float:
     return delay_s * random.uniform(0.5, 1.5)
 
 
+def now_ms() -> int:
+    """The wall clock, Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
 class Lane:
     """Runs one lane from `start` until `stop`; goes on by itself after every failure."""
 
@@ -81,6 +90,7 @@ class Lane:
         writer: AuthorizationWriter,
         metrics: Metrics,
         garbage: BetweenBatches,
+        stores: LabelStores,
         still_owner: Callable[[], Awaitable[bool]],
         on_ended: Callable[["Lane"], None],
         build: str,
@@ -92,6 +102,14 @@ class Lane:
         self._garbage = garbage
         self._on_ended = on_ended
         self._fetch = LaneFetch(settings.kafka, names.raw, layout.partitions_of(number))
+        self._labels = LaneLabels(
+            settings.kafka,
+            names,
+            layout.partitions_of(number),
+            settings.labels,
+            stores,
+            on_step=self.report.step,
+        )
         self._app_id = layout.app_id
         self._record_s = 0.0
         self._deliverer: Deliverer[RightsSnapshot] = Deliverer(
@@ -114,7 +132,7 @@ class Lane:
             writer=writer,
             still_owner=still_owner,
             tenant_topics=self._tenant_topics,
-            clock_ms=lambda: time.time_ns() // 1_000_000,
+            clock_ms=now_ms,
             monotonic=lease_clock,
         )
         self._waiting: list[RawRecord] = []
@@ -173,6 +191,7 @@ class Lane:
         finally:
             await self._deliverer.stop()
             await self._fetch.close()
+            await self._labels.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that ends unasked (a stray cancellation is enough) must not end in silence."""
@@ -193,8 +212,11 @@ class Lane:
         self._fetch.pause()
         self._waiting.clear()
         await self._fetch.open()
+        await self._labels.take_over()
         points = await self._deliverer.start()
         offsets = {partition: point.offset for partition, point in points.items()}
+        await self._labels.start(points, self._deliverer.nonce)
+        self.report.held(self._labels.events)
         self._fetch.seek(offsets)
         self.report.started(offsets, self._follower.version)
 
@@ -214,14 +236,15 @@ class Lane:
             await self._wait_for_rights(error)
 
     async def _work(self) -> None:
+        await self._labels.take()
         missing = self._limit() - len(self._waiting)
         if missing > 0:
             self._waiting += await self._fetch.collect(missing, fill=lambda: not self._urgent())
-        if self._waiting:
+        if self._waiting or self._labels.has_work(now_ms()):
             # Asked again, as a restricting change may have come meanwhile.
             await self._deliver(self._waiting[: self._limit()])
         elif self._urgent() or time.monotonic() - self._committed_at > IDLE_COMMIT_S:
-            await self._deliverer.acknowledge()
+            await self._deliverer.acknowledge(self._labels.state)
             self._committed(Outcome.ACKNOWLEDGED)
         self.report.lag(self._fetch.backlog() + len(self._waiting))
         self._garbage.after_batch()
@@ -246,21 +269,32 @@ class Lane:
         snapshot: RightsSnapshot,
         decided_at_ms: int,
         bytes_out_max: int,
+        *,
+        desk: LabelDesk,
     ) -> RoutedBatch:
         began = time.perf_counter()
         routed = route_batch(
-            records, snapshot, decided_at_ms, app_id=self._app_id, bytes_out_max=bytes_out_max
+            records,
+            snapshot,
+            decided_at_ms,
+            app_id=self._app_id,
+            bytes_out_max=bytes_out_max,
+            desk=desk,
         )
-        self._record_s = (time.perf_counter() - began) / routed.records
+        self._record_s = (time.perf_counter() - began) / max(1, routed.records + routed.holds.ended)
         return routed
 
     async def _deliver(self, records: list[RawRecord]) -> None:
         began = time.perf_counter()
-        delivered = await self._deliverer.deliver(records, self._route)
+        desk = await self._labels.desk(records, now_ms())
+        route = partial(self._route, desk=desk)
+        delivered = await self._deliverer.deliver(records, route, self._labels.state)
         seconds = time.perf_counter() - began
         del self._waiting[: delivered.records]
+        self._labels.committed(delivered.routed.holds)
         self._committed(Outcome.COMMITTED)
         self.report.delivered(records[: delivered.records], delivered.routed, seconds)
+        self.report.held(self._labels.events)
 
     def _committed(self, outcome: Outcome) -> None:
         self._committed_at = time.monotonic()
@@ -288,6 +322,7 @@ class Lane:
         self.report.failed(error)
         if not isinstance(error, _OF_THE_TRANSACTION):
             await self._fetch.close()
+            await self._labels.close()
         blocked = self.report.state is LaneState.BLOCKED
         until = time.monotonic() + backoff_s(self.report.failures, blocked=blocked)
         while not self._stopping and time.monotonic() < until:

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.delivery import DeposedError, MissingOffsetError
-from streams.errors import ChangeVoidError, NotAuthorizedError, WrongLogError
+from streams.errors import (
+    ChangeVoidError,
+    ConfigurationError,
+    NotAuthorizedError,
+    SchemaError,
+    WrongLogError,
+)
 from streams.health import LaneHealth
+from streams.holds_topic import HoldsUnreadableError
 from streams.logs import get_logger
 from streams.metrics import LaneState, Metrics, Outcome
 from streams.raw_record import RawRecord
@@ -23,6 +30,9 @@ _NEEDS_MENDING = (
     OffsetOutOfRangeError,
     NotAuthorizedError,
     WrongLogError,
+    SchemaError,
+    ConfigurationError,
+    HoldsUnreadableError,
 )
 
 
@@ -93,6 +103,15 @@ class LaneReport:
     def delivered(self, records: Sequence[RawRecord], routed: RoutedBatch, seconds: float) -> None:
         """A batch was committed, `seconds` after its transaction began."""
         metrics, now_ms = self._metrics, time.time() * 1000
+        holds = routed.holds
+        metrics.events_held.inc(len(holds.added))
+        metrics.holds_ended.labels("decided").inc(len(holds.decided))
+        metrics.holds_ended.labels("given_up").inc(len(holds.given_up))
+        if not records:  # held events alone
+            metrics.deliveries.inc(routed.delivered_copies)
+            metrics.count_denials(routed.withheld, routed.quarantined)
+            metrics.commit_duration.observe(seconds)
+            return
         times_ms = [record.timestamp for record in records]
         metrics.commit_duration.observe(seconds)
         metrics.events_routed.inc(len(records))
@@ -102,6 +121,10 @@ class LaneReport:
         metrics.batch_events.labels(self._label).set(len(records))
         late_s = max(0.0, now_ms - min(times_ms)) / 1000
         metrics.router_lag_seconds.labels(self._label).set(late_s)
+
+    def held(self, events: int) -> None:
+        """Events that wait for their label."""
+        self._metrics.held_events.labels(self._label).set(events)
 
     def lag(self, events: int) -> None:
         """Events the lane has not committed yet."""

@@ -83,6 +83,7 @@ class Metrics:
         _without_created()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._traffic()
+        self._waiting()
         self._transactions()
         self._lanes()
         self._authorization()
@@ -90,6 +91,29 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         what = "Version that runs, and whether its core is compiled or plain Python; no value."
         Info("midgate_build", what, registry=self.registry).info({"version": version, "core": core})
+
+    def _waiting(self) -> None:
+        registry = self.registry
+        self.events_held = Counter(
+            "midgate_events_held",
+            "Events that began to wait for their label. High means that labels come late or not "
+            "at all.",
+            registry=registry,
+        )
+        self.holds_ended = Counter(
+            "midgate_holds_ended",
+            "Events that waited for their label: decided when it came, or given up at their "
+            "deadline. Many given up means that labels are missing.",
+            ["how"],
+            registry=registry,
+        )
+        self.held_events = Gauge(
+            "midgate_held_events",
+            "Events that a lane holds. High means that labels come late; at the bound "
+            "(MIDGATE_HOLD_EVENTS_MAX) further events are withheld at once.",
+            ["lane"],
+            registry=registry,
+        )
 
     def _traffic(self) -> None:
         registry = self.registry
@@ -233,7 +257,12 @@ class Metrics:
 
     def forget_lane(self, lane: int) -> None:
         """A lane that went to another worker must not go on showing its last value here."""
-        for gauge in (self.router_lag, self.router_lag_seconds, self.batch_events):
+        for gauge in (
+            self.router_lag,
+            self.router_lag_seconds,
+            self.batch_events,
+            self.held_events,
+        ):
             gauge.remove_by_labels({"lane": str(lane)})
         self.lane_state.remove_by_labels({"lane": str(lane)})
 

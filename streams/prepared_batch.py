@@ -53,10 +53,6 @@ class PreparedBatch:
     def close(self) -> None:
         """It is closed already."""
 
-    def append(self, **record: object) -> None:
-        """aiokafka's answer for a full batch."""
-        return None
-
     def _set_producer_state(
         self, producer_id: int, producer_epoch: int, base_sequence: int
     ) -> None:

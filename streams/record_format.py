@@ -12,8 +12,8 @@ Numbers are zigzag varints. Timestamps are Unix ms.
 
 from collections.abc import Iterable, Sequence
 
-Header = tuple[str, bytes]
-OutRecord = tuple[bytes | None, bytes | None, int, list[Header]]
+Header = tuple[str, bytes | None]
+OutRecord = tuple[bytes | None, bytes | None, int, Sequence[Header]]
 """Key, value, timestamp (Unix ms), headers."""
 
 # Uncompressed bytes of one batch. A compressed batch may not exceed `max.message.bytes` (1 MiB
@@ -22,6 +22,8 @@ BATCH_BYTES_MAX = 1_000_000
 
 _NULL_LENGTH = -1
 _SMALL = 1 << 13
+# Beyond it the difference of two timestamps does not fit 64 bits.
+_DELTA_MAX = 1 << 62
 
 
 def _zigzag(number: int) -> bytes:
@@ -55,9 +57,7 @@ def encode_header(name: str, value: bytes | None) -> bytes:
     return sized(name.encode()) + sized(value)
 
 
-def encode_content(
-    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
-) -> bytes:
+def encode_content(key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> bytes:
     """All of a record that does not depend on the batch it stands in."""
     parts = [sized(key), sized(value), varint(len(headers))]
     parts += [encode_header(name, content) for name, content in headers]
@@ -91,10 +91,10 @@ class PartitionRecords:
         batch = self.batches[-1] if self.batches else self._next(timestamp)
         count = batch.count
         size = len(head) + len(tail)
-        if batch.size + size > BATCH_BYTES_MAX and count:
-            batch = self._next(timestamp)
-            count = 0
         delta = timestamp - batch.first_timestamp
+        if (batch.size + size > BATCH_BYTES_MAX and count) or not -_DELTA_MAX < delta < _DELTA_MAX:
+            batch = self._next(timestamp)
+            count = delta = 0
         stamp = _STAMPS[delta] if 0 <= delta < _SMALL else b"\0" + _zigzag(delta)
         place = _VARINTS[count] if count < _SMALL else _zigzag(count)
         size += len(stamp) + len(place)

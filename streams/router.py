@@ -27,6 +27,7 @@ from streams.errors import ConfigurationError, LogError, MidgateError
 from streams.follower import Follower
 from streams.garbage import BetweenBatches
 from streams.health import WorkerHealth
+from streams.label_store import LabelStores
 from streams.lane import Lane, backoff_s
 from streams.lanes import LaneLayout
 from streams.logs import FRAMEWORK_LOG, get_logger
@@ -60,6 +61,7 @@ class Router(Service):
         self.follower: Follower | None = None
         self.writer: AuthorizationWriter | None = None
         self.garbage = BetweenBatches()
+        self.label_stores = LabelStores(settings.labels.data_dir)
         self._layout: LaneLayout | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._endings: set[asyncio.Task[None]] = set()
@@ -239,6 +241,7 @@ class Router(Service):
             writer=self.writer,
             metrics=self.metrics,
             garbage=self.garbage,
+            stores=self.label_stores,
             still_owner=lambda: self.still_owner(number),
             on_ended=self._lane_ended,
             build=self.build,

@@ -78,6 +78,25 @@ class IndexSettings(BaseSettings):
     index_hours: int = Field(24, ge=1, le=35 * 24, description="hours of raw in the index")
 
 
+class LabelSettings(BaseSettings):
+    """Labels, and events held until theirs comes."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
+    data_dir: Path | None = Field(
+        None, description="folder of local copies of the labels; empty: rebuilt at every start"
+    )
+    hold_s: int = Field(
+        3_600, ge=0, le=7 * 86_400, description="how long an event waits for its label; 0: not"
+    )
+    hold_events_max: int = Field(
+        100_000, ge=0, description="events that a lane holds; what is beyond is withheld at once"
+    )
+    hold_bytes_max: int = Field(
+        64 * 1024 * 1024, ge=0, description="bytes of events that a lane holds"
+    )
+
+
 class WebSettings(BaseSettings):
     """Where the worker's own web endpoints listen."""
 
@@ -99,6 +118,7 @@ class Settings(BaseSettings):
     authorization: AuthorizationSettings = Field(default_factory=AuthorizationSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
+    labels: LabelSettings = Field(default_factory=LabelSettings)
     web: WebSettings = Field(default_factory=WebSettings)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 TENANT_ID = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 TENANT_ID_CHARACTERS_MAX = 100
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 RAW_MESSAGE_BYTES_MAX = 1_048_588
 # A tenant record is a raw record plus our headers: room for them, or a record that fitted raw
 # would stop its tenant.
@@ -43,6 +44,14 @@ class TopicNames:
     @property
     def files(self) -> str:
         return f"{self.prefix}.files"
+
+    @property
+    def labels(self) -> str:
+        return f"{self.prefix}.labels"
+
+    @property
+    def holds(self) -> str:
+        return f"{self.prefix}.holds"
 
     @property
     def quarantine(self) -> str:
@@ -94,6 +103,24 @@ def system_topics(
                 "cleanup.policy": "delete",
                 "retention.ms": "-1",
                 "message.timestamp.type": "LogAppendTime",
+            },
+        ),
+        TopicSpec(
+            names.labels,
+            partitions,
+            # What a PIC's history was at some position must be known as long as a decision made
+            # there can be asked about: the record before is not compacted away any sooner.
+            {**compact, "min.compaction.lag.ms": str(audit_retention_ms)},
+        ),
+        TopicSpec(
+            names.holds,
+            partitions,
+            # A held event and, within hours, its end. Compaction takes both, and takes nothing from
+            # an open segment. An event that fitted raw must fit here, with where it came from.
+            {
+                **compact,
+                "segment.ms": str(HOUR_MS),
+                "max.message.bytes": str(TENANT_MESSAGE_BYTES_MAX),
             },
         ),
         TopicSpec(

@@ -14,6 +14,7 @@ from streams.authorization_writer import AuthorizationWriter
 from streams.deliverer import Deliverer, DelivererIdentity
 from streams.follower import Follower
 from streams.group_offsets import fetch_offsets
+from streams.holds import HoldChanges
 from streams.lanes import LaneLayout
 from streams.lease_clock import lease_clock
 from streams.record_format import OutRecord, PartitionRecords, encode_records
@@ -54,6 +55,7 @@ class RoutedRecords:
     tenant: Mapping[tuple[str, int], PartitionRecords]
     quarantine: Mapping[int, list[OutRecord]] = field(default_factory=dict)
     bytes_out: int = 0
+    holds: HoldChanges = field(default_factory=HoldChanges)
 
 
 Route = Callable[[Sequence[InputRecord], RightsSnapshot, int, int], RoutedRecords]

@@ -1,11 +1,17 @@
 """Encoded records, read back with aiokafka's own reader of batches."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from aiokafka.record.memory_records import MemoryRecords
 
 from streams.prepared_batch import PreparedBatch
-from streams.record_format import OutRecord, PartitionRecords, RecordBatch, encode_records
+from streams.record_format import (
+    Header,
+    OutRecord,
+    PartitionRecords,
+    RecordBatch,
+    encode_records,
+)
 
 
 def decoded(records: PartitionRecords) -> list[OutRecord]:
@@ -20,9 +26,12 @@ def decoded(records: PartitionRecords) -> list[OutRecord]:
 
 
 def one_batch(
-    *payloads: bytes | None, key: bytes | None = b"k", timestamp: int = 1_785_000_000_000
+    *payloads: bytes | None,
+    key: bytes | None = b"k",
+    timestamp: int = 1_785_000_000_000,
+    headers: Sequence[Header] = (),
 ) -> RecordBatch:
     """A batch of values."""
-    records: Iterable[OutRecord] = [(key, payload, timestamp, []) for payload in payloads]
+    records: list[OutRecord] = [(key, payload, timestamp, [*headers]) for payload in payloads]
     [batch] = encode_records(records).batches
     return batch

@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy.compile_core import compile_copy, has_compiler
+from deploy.compile_core import compile_copy, copy_code, has_compiler
 from deploy.local_kafka.broker import LocalKafka
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicNames
@@ -117,6 +117,7 @@ async def route(
             stack.callback(worker.close)
             workers.append(worker)
         beside = _yardstick(options, layout, "watch", "--group", layout.router_group)
+        await asyncio.to_thread(_check_core, workers, options.core)
         spent = asyncio.create_task(asyncio.to_thread(_processor_time, workers, options.events))
         figure = await watching
         say(startup_to_end_s=round(time.monotonic() - started, 1))
@@ -125,6 +126,13 @@ async def route(
         figure["worker_cpu_us_per_event"] = await spent
         say(worker_exits=[worker.terminate() for worker in workers])
         return figure
+
+
+def _check_core(workers: list[WorkerProcess], core: str) -> None:
+    """Python prefers compiled modules, so a figure says for sure which ones ran."""
+    for worker in workers:
+        worker.wait_for("its pages", lambda worker=worker: worker.get("/metrics")[0] == 200)
+        assert f'core="{core}"' in worker.get("/metrics")[1], f"this worker's core is not {core}"
 
 
 def _processor_time(workers: list[WorkerProcess], events: int) -> float:
@@ -250,10 +258,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="midgate-bench-") as name:
         folder = Path(name)
         compiled = options.core == "compiled" or (options.core == "auto" and has_compiler())
-        options.code = ROOT
-        if compiled:
-            options.code = folder / "code"
-            compile_copy(options.code)
+        options.code = folder / "code"
+        (compile_copy if compiled else copy_code)(options.code)
         options.core = "compiled" if compiled else "plain"
         with a_broker(options.bootstrap, folder) as bootstrap:
             options.bootstrap_in_use = bootstrap

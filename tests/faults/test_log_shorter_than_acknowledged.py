@@ -17,6 +17,7 @@ from streams.authorization_writer import AuthorizationWriter
 from streams.changes import grant_end_change, heartbeat_change
 from streams.errors import WrongLogError
 from streams.follower import Follower
+from streams.record_format import encode_records
 from streams.rights import RightsSnapshot
 from streams.settings import AuthorizationSettings, KafkaSettings, LayoutSettings
 from tests.deliverer_support import (
@@ -67,7 +68,7 @@ def route(
     """Every record is an event of the one MID."""
     routes = snapshot.plan(MID.encode(), API, decided_at_ms).routes
     out: list[Any] = [(b"k", record.value, decided_at_ms, []) for record in records]
-    return RoutedRecords(len(records), {(place.topic, 0): out for place in routes})
+    return RoutedRecords(len(records), {(place.topic, 0): encode_records(out) for place in routes})
 
 
 async def grant_then_revoke(installed: Installation) -> list[bytes]:

@@ -3,9 +3,12 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import yaml
+
+from deploy.compile_core import MODULES
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -82,3 +85,8 @@ def test_the_packages_are_listed_and_the_tests_are_not_among_them():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert packages == ["midgate", "streams", "schemas", "connectors", "auditor", "deploy"]
+
+
+def test_a_wheel_compiles_the_modules_that_make_compile_does() -> None:
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert [path.lstrip("/") for path in hook["wheel"]["hooks"]["mypyc"]["include"]] == [*MODULES]

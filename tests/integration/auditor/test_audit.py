@@ -10,69 +10,18 @@ from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 
 import pytest
-import pytest_asyncio
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from auditor.collect import CollectError
-from auditor.contents import Contents, Topic
+from auditor.contents import Contents
 from auditor.findings import FindingKind
+from auditor.kafka_records import CollectError
 from auditor.report import Report
 from auditor.run import audit
 from tests.kafka_support import KafkaUnderTest
-from tests.unit.auditor.world import APP, RAW, clean, delivered
+from tests.unit.auditor.world import APP, RAW, delivered
 
 pytestmark = pytest.mark.broker
-TIMEOUT_MS = 10_000
-
-
-async def _write(producer: AIOKafkaProducer, topic: Topic) -> None:
-    for record in topic.records():
-        await producer.send_and_wait(
-            topic.name,
-            record.value,
-            record.key,
-            record.partition,
-            record.timestamp,
-            list(record.headers),
-        )
-
-
-async def _make(bootstrap: str, contents: Contents) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics(
-            [
-                NewTopic(
-                    topic.name,
-                    len(topic.partitions),
-                    1,
-                    topic_configs={"message.timestamp.type": "LogAppendTime"}
-                    if topic is contents.log
-                    else {"retention.ms": "-1"},
-                )
-                for topic in contents.all_topics()
-            ],
-            timeout_ms=TIMEOUT_MS,
-        )
-    finally:
-        await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
-    await producer.start()
-    try:
-        for topic in contents.all_topics():
-            await _write(producer, topic)
-    finally:
-        await producer.stop()
-
-
-@pytest_asyncio.fixture
-async def installation(kafka: KafkaUnderTest, prefix: str) -> Contents:
-    """The clean installation under a prefix of its own, written to the broker."""
-    contents = clean(prefix)
-    await _make(kafka.bootstrap, contents)
-    return contents
 
 
 async def _audit(kafka: KafkaUnderTest, prefix: str, settle_s: float = 10.0) -> Report:
@@ -131,9 +80,6 @@ async def test_retention_is_read_from_the_broker(
     kafka: KafkaUnderTest, prefix: str, installation: Contents
 ) -> None:
     """A tenant topic whose first record is gone has a beginning above 0."""
-    from aiokafka import TopicPartition
-    from aiokafka.admin import RecordsToDelete
-
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:

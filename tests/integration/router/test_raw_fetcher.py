@@ -48,7 +48,8 @@ async def test_both_forms_hold_the_same(kafka_settings: KafkaSettings, prefix: s
         await producer.begin()
         await producer.send_offsets(offsets_of(raw, turn + 1), prefix)
         payloads = [b"%d-%d" % (turn, number) * 20 for number in range(20)]
-        await (await producer.send_batch(one_batch(*payloads, None), topic, 0))
+        batch = one_batch(*payloads, None, headers=[("x", b"1"), ("", None)])
+        await (await producer.send_batch(batch, topic, 0))
         if turn == 1:
             await producer.close()
             await settle(kafka_settings, prefix)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from auditor import avro_reader
 from auditor.barcodes import ownership
+from auditor.scan_reader import read_scan, read_scan_by_the_rule
 from schemas.barcode import owner
 from schemas.codec import MalformedRecordError, UnknownFrameError
 from schemas.event_reader import read_event
@@ -154,3 +155,30 @@ def _routers_view(value: bytes) -> Seen:
 def test_both_readers_see_the_same_event(value: bytes) -> None:
     """The same facts and the same place to cut, or the same reason for quarantine."""
     assert _routers_view(value) == _auditors_view(value)
+
+
+SIZED = st.integers(0, 64).map(lambda size: "x" * size)
+ORDINARY = st.fixed_dictionaries(
+    {
+        "barcode": DIGITS,
+        "event_code": SIZED,
+        "event_time": st.integers(1_700_000_000_000, 1_900_000_000_000)
+        | st.integers(-(2**47), 2**47),
+        "time_basis": st.sampled_from(BASES),
+        "facility_zip": SIZED,
+        "mailing_date": st.none() | st.integers(-719_163, 2_932_897),
+        "channel": st.sampled_from(CHANNELS),
+        "unique_tracking_id": st.none() | SIZED,
+        "customer_reference": SIZED | TEXT,
+        "restricted": st.none()
+        | st.fixed_dictionaries({"recipient_name": MAYBE, "firm": st.none() | SIZED}),
+    }
+)
+
+
+@settings(PATIENT, max_examples=500)
+@given(mutated((EVENTS | ORDINARY).map(lambda one: avro_reader.encode("tracking_event/v1", one))))
+@example(b"")
+def test_the_auditors_quick_walk_sees_what_fastavro_sees(value: bytes) -> None:
+    """Every field that counts, the place to cut, or the same refusal."""
+    assert read_scan(value) == read_scan_by_the_rule(value)

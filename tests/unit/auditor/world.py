@@ -7,8 +7,11 @@ that the clean case proves something. Tests spoil one thing each.
 import hashlib
 from typing import Any
 
+from auditor import judge as judging
 from auditor.avro_reader import encode
-from auditor.contents import Contents, Partition, Record, Topic
+from auditor.contents import ALL, Contents, Partition, Record, Share, Topic
+from auditor.judge import Judgement
+from auditor.spill import DiskSpill
 
 LOG_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 APP = "app"
@@ -364,3 +367,9 @@ def records(contents: Contents, name: str, partition: int = 0) -> list[Record]:
     """The records of one partition, to be spoiled in place."""
     every = {one.name: one for one in contents.all_topics()}
     return every[name].partitions[partition].records
+
+
+def judge(contents: Contents, share: Share = ALL) -> Judgement:
+    """One judgement, with a disk of its own to set aside on."""
+    with DiskSpill() as aside:
+        return judging.judge(contents, aside, share)

@@ -65,22 +65,24 @@ def well_formed(value: bytes) -> dict[str, Any] | None:
         return None
     if source.tell() != len(value) or again != value:
         return None
-    for name, low, high in bounded_fields(frame):
-        if record[name] is not None and not low <= record[name] <= high:
-            return None
+    if not _within_bounds(avsc(frame), record):
+        return None
     return dict(record)
 
 
-def bounded_fields(frame: int) -> list[tuple[str, int, int]]:
-    """Number fields of the record itself, with their bounds."""
-    found = []
-    for field in avsc(frame)["fields"]:
-        for branch in field["type"] if isinstance(field["type"], list) else [field["type"]]:
-            kind = branch if isinstance(branch, dict) else {"type": branch}
-            name = kind.get("logicalType", kind["type"])
-            if isinstance(name, str) and name in BOUNDS:
-                found.append((field["name"], *BOUNDS[name]))
-    return found
+def _within_bounds(schema: Any, value: Any) -> bool:
+    """Whether every number fits its type, those in records of an array, too."""
+    if isinstance(schema, list):
+        return value is None or all(_within_bounds(branch, value) for branch in schema)
+    kind = schema if isinstance(schema, str) else schema.get("logicalType", schema["type"])
+    if kind == "record":
+        if not isinstance(value, dict):
+            return True
+        return all(_within_bounds(one["type"], value[one["name"]]) for one in schema["fields"])
+    if kind == "array":
+        return all(_within_bounds(schema["items"], item) for item in value)
+    low, high = BOUNDS.get(kind, (None, None))
+    return low is None or not isinstance(value, int) or low <= value <= high
 
 
 def records(frame: int) -> st.SearchStrategy[dict[str, Any]]:

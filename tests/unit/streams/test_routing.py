@@ -85,6 +85,17 @@ def test_a_record_without_restricted_part_is_passed_on_as_it_is():
     assert value == raw
 
 
+def test_only_a_right_to_the_restricted_part_leaves_a_record_whole():
+    log = _log()
+    log.grant("g4", "wide", mid="903361287", restricted=True)
+    raw = event(ROUTED)
+    routed = route_batch([Raw(raw)], log.rights.snapshot(0.0), NOW_MS, app_id=APP_ID)
+    [(_, whole, _, headers)] = decoded(routed.tenant["midgate.tenant.wide", 0])
+    assert (whole, headers[-1]) == (raw, ("mg-grant", b"g4"))
+    [(_, cut, _, _)] = decoded(routed.tenant["midgate.tenant.acme", 0])
+    assert cut == event(ROUTED, restricted=None)
+
+
 def test_the_pic_of_the_event_id_is_without_the_routing_part():
     [(_, _, _, headers)] = decoded(route(Raw(event(ROUTED))).tenant["midgate.tenant.acme", 0])
     scan = b"\x1f".join([ROUTED[8:].encode(), b"01", b"-1", b"90009"])
@@ -138,7 +149,7 @@ QUARANTINED = [
 
 @pytest.mark.parametrize(("value", "reason"), QUARANTINED)
 def test_what_cannot_be_decided_goes_to_quarantine_unchanged(value, reason):
-    raw = Raw(value, partition=2, offset=9, headers=(("x", b"1"),))
+    raw = Raw(value, partition=2, offset=9, headers=(("x", b"1"), ("", None)))
     routed = route(raw)
     assert routed.quarantine == {
         2: [
@@ -146,7 +157,12 @@ def test_what_cannot_be_decided_goes_to_quarantine_unchanged(value, reason):
                 b"key",
                 value,
                 77,
-                [("x", b"1"), ("mg-reason", reason.encode()), ("mg-origin", b"raw:2-9")],
+                [
+                    ("x", b"1"),
+                    ("", None),
+                    ("mg-reason", reason.encode()),
+                    ("mg-origin", b"raw:2-9"),
+                ],
             )
         ]
     }
@@ -175,14 +191,16 @@ def _bytes(routed: RoutedBatch) -> int:
     """Uncompressed bytes of keys, values and headers of all that is to be produced."""
     lists = [*map(decoded, routed.tenant.values()), *routed.quarantine.values()]
     return sum(
-        len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+        len(key or b"")
+        + len(value or b"")
+        + sum(len(name) + len(text or b"") for name, text in headers)
         for records in lists
         for key, value, _, headers in records
     )
 
 
 MIXED = [
-    Raw(value, partition=at % 2, offset=at // 2, headers=(("x", b"y" * 50),))
+    Raw(value, partition=at % 2, offset=at // 2, headers=(("x", b"y" * 50), ("n", None)))
     for at, value in enumerate(
         [event(), event(NOBODY), event("nonsense"), event(ROUTED), event(NO_OWNER), None] * 5
     )

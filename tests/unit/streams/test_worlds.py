@@ -1,6 +1,7 @@
 """Each world of `tests/unit/worlds` through the pure core: decided, planned, explained, routed;
 and through the naive model and the auditor, which must say the same."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,13 @@ from auditor.entitlement import Candidates, Label, Scan, entitled
 from auditor.structure import Tables
 from schemas.codec import decode
 from schemas.reasons import Billing, Reason
+from streams import label_history
 from streams.decision import EVENT_CHECKS, RANKS, STANDING_CHECKS
 from streams.facts import CHANNELS
+from streams.held_events import HeldEvents
+from streams.label_desk import LabelDesk
+from streams.label_facts import LabelEntry
+from streams.label_lookup import LabelLookup
 from streams.plans import Plan
 from streams.raw_record import RawRecord
 from streams.rights import RightsSnapshot
@@ -107,25 +113,44 @@ def test_the_auditor_says_the_same(world):
     assert found == replace(world.expected, awaits=frozenset())
 
 
+def desk_with(label: LabelEntry | None) -> LabelDesk:
+    """Labels among which every number has this one; it covers any scan."""
+
+    def find(partition: int, pics: Sequence[bytes]) -> list[bytes | None]:
+        if label is None:
+            return [None] * len(pics)
+        always = (0, -(1 << 45), 1 << 45, None, "")
+        one = label_history.Label(
+            "l1", label.mid, label.generated_by, label.merchant_token_id, *always
+        )
+        return [label_history.pack("", [one])] * len(pics)
+
+    held = HeldEvents(events_max=10, bytes_max=1 << 20, hold_ms=1_000)
+    return held.desk(LabelLookup(find), 0)
+
+
 def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
-    """Of what asks something of the event itself nothing is placed: see `Plan.per_event`."""
-    placed, expected = set(), set()
+    """With the label of each event in the registry; who waits for one is held for."""
+    placed, expected, waiting = set(), set(), set()
     for offset, (name, event) in enumerate(world.events.items()):
         rights = world.snapshots[event.after]
         raw = RawRecord(0, offset, 5, b"k", event.value())
-        routed = route_batch([raw], rights, event.at_ms, app_id=APP_ID)
-        channel = CHANNELS.index(event.channel)
-        if rights.plan(event.mid.encode(), channel, event.at_ms).per_event:
-            assert not routed.tenant
-            continue
+        desk = desk_with(event.label)
+        routed = route_batch([raw], rights, event.at_ms, app_id=APP_ID, desk=desk)
         said = [line.split() for line in world.expected.delivered]
-        expected |= {(name, tenant, grant_id) for e, tenant, grant_id, *_ in said if e == name}
+        expected |= {
+            (name, tenant, grant_id, "uncut" in more)
+            for e, tenant, grant_id, *more in said
+            if e == name
+        }
+        waiting |= {f"{name} {tenant}" for held in routed.holds.added for tenant in held.awaits}
         for (topic, _), records in routed.tenant.items():
             [(_, value, _, headers)] = decoded(records)
             assert value is not None
-            assert decode(value)[1]["restricted"] is None, "the recipient's name stays here"
+            uncut = decode(value)[1]["restricted"] is not None
             grant_id = dict(headers)["mg-grant"].decode()
-            placed.add((name, topic.removeprefix("midgate.tenant."), grant_id))
+            placed.add((name, topic.removeprefix("midgate.tenant."), grant_id, uncut))
+    assert waiting == world.expected.awaits
     assert placed == expected
 
 
