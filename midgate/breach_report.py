@@ -254,6 +254,7 @@ class _Replay:
         from schemas.codec import MalformedRecordError, UnknownFrameError
         from schemas.event_id import event_id
         from schemas.event_reader import read_event
+        from schemas.reasons import BarcodeVerdict
         from streams.decision import Event
 
         value = bytes(record.value or b"")
@@ -262,6 +263,8 @@ class _Replay:
         except (MalformedRecordError, UnknownFrameError):
             return
         said = owner(facts.barcode)
+        if said.verdict is BarcodeVerdict.NO_OWNER:
+            self._found.by_label += 1
         if said.mid not in mids or not facts.channel:
             return
         grant = self._found.grant

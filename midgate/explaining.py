@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from midgate.delivery_search import CopySearch, RawPlace
-from midgate.explanation import Decided, Question, explain_barcode, explain_event
-from midgate.ledger_reading import LedgerSearch, Recorded
+from midgate.explanation import (
+    Decided,
+    Question,
+    explain_barcode,
+    explain_event,
+    needs_label,
+)
+from midgate.label_reading import LabelSearch
+from midgate.ledger_reading import LedgerLine, LedgerSearch, Recorded
 from midgate.raw_search import OnProgress, Search, search
 from midgate.reading import HERE_AND_THERE, partitions_of, position_of, reading, records_between
 from midgate.rights_history import Moment, moment_of, snapshots_at
 from streams.errors import InputError
+from streams.index_keys import terms_of
 from streams.instants import format_instant
+from streams.raw_record import RawRecord
 
 if TYPE_CHECKING:
     from midgate.restricted import Look
     from midgate.rights_session import Session
     from streams.index_keys import Term
+    from streams.rights_snapshot import RightsSnapshot
 
 GONE = "no longer recorded"
 # Copies looked for; beyond it a row says so.
@@ -109,9 +120,12 @@ async def explain_position(
         end = (await consumer.end_offsets([where]))[where]
         if offset < begin:
             return gone(f"{partition}:{offset}", f"raw {partition} begins at offset {begin}")
-        records = []
+        records: list[RawRecord] = []
         if offset < end:
-            records = await records_between(consumer, where, offset, offset + 1)
+            records = [
+                RawRecord(one.partition, one.offset, one.timestamp, one.key, one.value)
+                for one in await records_between(consumer, where, offset, offset + 1)
+            ]
     if not records:
         raise InputError(
             f"{topic} has no record at {partition}:{offset}",
@@ -133,54 +147,107 @@ async def explain_records(
         return []
     effective = session.settings
     await asked.look.record(effective, effective.layout.topics.raw, records)
-    async with reading(effective.kafka, **HERE_AND_THERE) as consumer:
-        search_ledger = LedgerSearch(consumer, effective.layout.topics.ledger)
-        ledger = [await search_ledger.find(record) for record in records]
-        copies = CopySearch(consumer)
+    async with AsyncExitStack() as stack:
+        consumer, of_labels = [
+            await stack.enter_async_context(reading(effective.kafka, **HERE_AND_THERE))
+            for _ in range(2)
+        ]
+        ledger = LedgerSearch(consumer, effective.layout.topics.ledger)
+        entries = [await ledger.find(record) for record in records]
         moment = await moment_of(session, asked.at or "now", asked.present_ms)
-        decisions = [_decided(asked, one, moment) for one in ledger]
+        decisions = [_decided(asked, one, moment) for one in entries]
         snapshots = await snapshots_at(session, [one.version for one in decisions])
-        events = []
-        for record, entry, decided in zip(records, ledger, decisions, strict=True):
-            question = Question(asked.tenant, asked.channel, decided.at_ms)
-            event = explain_event(record, snapshots[decided.version], decided, question)
-            event["decided"]["recorded"] = entry.absent or "yes"
-            if entry.absent == "gone":
-                event["decided"]["sentence"] = (
-                    f"when it was decided is {GONE}; {event['decided']['sentence']}"
-                )
-            event["delivered"] = []
-            if entry.line is not None and not asked.at:
-                event["delivered"] = await _copies(session, copies, asked, record, event)
-            if asked.look.reveal:
-                event["restricted"] = _restricted(record)
-            events.append(event)
-    return events
+        work = _Explaining(
+            session, asked, ledger, LabelSearch(effective, of_labels), CopySearch(consumer)
+        )
+        return [
+            await work.event(record, entry, decided, snapshots[decided.version])
+            for record, entry, decided in zip(records, entries, decisions, strict=True)
+        ]
+
+
+@dataclass(slots=True)
+class _Explaining:
+    """What explaining some events shares."""
+
+    session: Session
+    asked: Asked
+    ledger: LedgerSearch
+    labels: LabelSearch
+    copies: CopySearch
+
+    async def event(
+        self, record: Any, entry: Recorded, decided: Decided, snapshot: RightsSnapshot
+    ) -> dict[str, Any]:
+        """One raw record, with its label, what became of a wait for it, and its copies."""
+        asked, line = self.asked, entry.line
+        is_as_decided = line is not None and not asked.at
+        position = line.entry["label_position"] if line is not None and is_as_decided else None
+        event = await self._decided(record, snapshot, decided, position)
+        event["decided"]["recorded"] = entry.absent or "yes"
+        if entry.absent == "gone":
+            sentence = event["decided"]["sentence"]
+            event["decided"]["sentence"] = f"when it was decided is {GONE}; {sentence}"
+        copies = event["tenants"]
+        if line is not None and is_as_decided and needs_label(event):
+            event, copies = await self._waited(record, event, line)
+        event["delivered"] = await self._copies(record, copies) if is_as_decided else []
+        if asked.look.reveal:
+            event["restricted"] = _restricted(record)
+        return event
+
+    async def _decided(
+        self, record: Any, snapshot: RightsSnapshot, decided: Decided, position: int | None
+    ) -> dict[str, Any]:
+        """The decision; labels below `position`, None: those recorded by then, are looked up."""
+        question = Question(self.asked.tenant, self.asked.channel, decided.at_ms)
+        event = explain_event(record, snapshot, decided, question)
+        if needs_label(event):
+            pic = terms_of(record)[0]
+            history = await self.labels.history(record.partition, pic, position, decided.at_ms)
+            event = explain_event(record, snapshot, decided, question, history)
+        return event
+
+    async def _waited(
+        self, record: Any, first: dict[str, Any], line: LedgerLine
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The event with what its wait for a label led to, and all tenants' outcomes."""
+        held = await self.ledger.held(record, line)
+        ended = held.line
+        if held.state != "decided_anew" or ended is None:
+            return {**first, "held": {"state": held.state}}, first["tenants"]
+        decided = Decided.by(ended.entry)
+        snapshot = (await snapshots_at(self.session, [decided.version]))[decided.version]
+        anew = await self._decided(record, snapshot, decided, ended.entry["label_position"])
+        anew["decided"]["recorded"] = "yes"
+        anew["held"] = {"state": held.state, "first": first["decided"], "tenants": first["tenants"]}
+        # Who got it at once got it then, and gets nothing more.
+        at_once = [row for row in first["tenants"] if row["outcome"] == "delivered"]
+        names = {row["tenant"] for row in at_once}
+        tenants = at_once + [row for row in anew["tenants"] if row["tenant"] not in names]
+        return {**anew, "tenants": tenants}, tenants
+
+    async def _copies(self, record: Any, tenants: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Where the copy of each tenant that was allowed stands."""
+        raw = RawPlace(record.partition, record.offset, record.timestamp)
+        copies: list[dict[str, Any]] = []
+        for row in tenants:
+            if row["outcome"] != "delivered":
+                continue
+            self.asked.copies += 1
+            if self.asked.copies > COPIES_MAX:
+                detail = f"the bound of {COPIES_MAX} copies is reached; ask for one position"
+                copies.append({"tenant": row["tenant"], "found": "not_searched", "detail": detail})
+            else:
+                tenant = self.session.rights.tenants[row["tenant"]]
+                copies.append(await self.copies.find(tenant, raw))
+        return copies
 
 
 def _decided(asked: Asked, entry: Recorded, moment: Moment) -> Decided:
     if entry.line is None or asked.at:
         return Decided(moment.now_ms, moment.version, "")
     return Decided.by(entry.line.entry)
-
-
-async def _copies(
-    session: Session, search_copies: CopySearch, asked: Asked, record: Any, event: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Where the copy of each tenant that was allowed stands."""
-    raw = RawPlace(record.partition, record.offset, record.timestamp)
-    copies: list[dict[str, Any]] = []
-    for row in event["tenants"]:
-        if row["outcome"] != "delivered":
-            continue
-        asked.copies += 1
-        if asked.copies > COPIES_MAX:
-            detail = f"the bound of {COPIES_MAX} copies is reached; ask for one tenant or position"
-            copies.append({"tenant": row["tenant"], "found": "not_searched", "detail": detail})
-        else:
-            tenant = session.rights.tenants[row["tenant"]]
-            copies.append(await search_copies.find(tenant, raw))
-    return copies
 
 
 def _restricted(record: Any) -> Any:

@@ -83,11 +83,12 @@ def explain_event(
     snapshot: RightsSnapshot,
     decided: Decided,
     asked: Question,
-    history: Sequence[LabelEntry] = (),
+    history: Sequence[LabelEntry] | None = None,
 ) -> dict[str, Any]:
     """What became (or would become) of one raw record.
 
-    `history`: the labels of its number that were known when it was decided.
+    `history`: the labels of its number that were known when it was decided; None: not looked up,
+    as few events need one (`needs_label`).
     """
     from schemas.codec import MalformedRecordError, UnknownFrameError
     from schemas.event_reader import read_event
@@ -106,11 +107,13 @@ def explain_event(
     number = facts.barcode.decode("utf-8")
     if facts.channel == 0:
         return _quarantined(place, number, QuarantineReason.CHANNEL_UNKNOWN, decided)
-    covered = covering(history, Scan(facts.event_time_ms, facts.time_basis, *read_piece(value)))
+    covered = covering(
+        history or (), Scan(facts.event_time_ms, facts.time_basis, *read_piece(value))
+    )
     head = {
         **_head(place, number, facts.channel, decided),
         "event": _event(record, facts),
-        "label": _label(len(history), covered),
+        "label": None if history is None else _label(len(history), covered),
     }
     barcode, label = head["barcode"], covered.label
     mid = barcode["mid"]
@@ -122,6 +125,14 @@ def explain_event(
         return {**head, "outcome": "quarantined", "reason": barcode["reason"]}
     event = Event(mid, facts.channel, facts.event_time_ms, facts.time_basis, label)
     return {**head, **_judged(event, snapshot, decided.at_ms, asked.tenant)}
+
+
+def needs_label(explained: dict[str, Any]) -> bool:
+    """Whether a label decides about the owner, or about a grant that else would allow."""
+    reasons = {grant["reason"] for grant in explained["grants"]}
+    return (
+        explained["reason"] == Reason.LABEL_NEEDED or Reason.MERCHANT_TOKEN_MISSING.value in reasons
+    )
 
 
 def _head(asked_for: str, number: str, channel: int, decided: Decided) -> dict[str, Any]:

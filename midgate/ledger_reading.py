@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Behind the last entry of a transaction stands its marker, which is no record.
 GAP_OFFSETS = 16
+# How far behind its first decision the end of a wait is looked for: hours of a busy lane.
+HELD_ENTRIES_MAX = 100_000
 
 
 class Recorded(NamedTuple):
@@ -109,6 +111,13 @@ class Ledger:
         return None
 
 
+class Held(NamedTuple):
+    """`state`: decided_anew, given_up, no_room, waiting; not_searched: no end within the bound."""
+
+    state: str
+    line: LedgerLine | None = None
+
+
 class LedgerSearch:
     """Looks raw records up in the ledger with one consumer, whose assignment it changes."""
 
@@ -130,6 +139,22 @@ class LedgerSearch:
         first = await ledger.first()
         gone = first is not None and first.entry["raw_from"] > record.offset
         return Recorded(None, "gone" if gone else "pending")
+
+    async def held(self, record: Any, since: LedgerLine) -> Held:
+        """What became of an event that was to wait for its label, decided first under `since`."""
+        if record.offset in since.entry.get("not_held", ()):
+            return Held("no_room")
+        ledger = self._ledgers[record.partition]
+        ledger.use()
+        position, read = since.offset + 1, 0
+        while read < HELD_ENTRIES_MAX and (lines := await ledger.lines(position)):
+            for line in lines:
+                if record.offset in line.entry.get("decided_anew", ()):
+                    return Held("decided_anew", line)
+                if record.offset in line.entry.get("given_up", ()):
+                    return Held("given_up", line)
+            position, read = lines[-1].offset + 1, read + len(lines)
+        return Held("waiting" if read < HELD_ENTRIES_MAX else "not_searched")
 
 
 def _line(record: Any) -> LedgerLine:

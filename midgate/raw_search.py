@@ -79,7 +79,7 @@ async def search(
     await clients.start(consumer, effective.kafka)
     try:
         yield_raw_records(consumer)
-        with RawIndex.reading(index_folder(effective), identity) as index:
+        with RawIndex.reading(index_folder(effective, topic), identity) as index:
             candidates = [] if index is None else await asyncio.to_thread(index.find, term)
             spans = {} if index is None else dict(index.spans)
         return await _Reader(effective, consumer, term, spans).run(

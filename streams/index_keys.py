@@ -79,13 +79,18 @@ def keys_of(records: Iterable[RawFields]) -> Iterator[bytes]:
     """The index's keys of raw records: two of each that can be read, else one."""
     for record in records:
         number, event = terms_of(record)
-        offset = record[1]
-        head = record[0].to_bytes(2, "big") + (offset >> BLOCK_BITS).to_bytes(4, "big")
-        place = (offset & _IN_BLOCK).to_bytes(3, "big")
+        head, place = _head(record), _place(record)
         if number:
             yield head + _number_tail(number) + place
         if event:
             yield head + _event_tail(event) + place
+
+
+def label_keys_of(records: Iterable[RawFields]) -> Iterator[bytes]:
+    """The index's keys of records of the labels topic, whose keys are the numbers."""
+    for record in records:
+        if record[3]:
+            yield _head(record) + _number_tail(record[3]) + _place(record)
 
 
 def block_of(offset: int) -> int:
@@ -102,6 +107,14 @@ def offset_of(key: bytes) -> int:
     """The raw offset that a key stands for."""
     block = int.from_bytes(key[2:6], "big")
     return (block << BLOCK_BITS) + int.from_bytes(key[-3:], "big")
+
+
+def _head(record: RawFields) -> bytes:
+    return prefix(record[0], record[1] >> BLOCK_BITS)
+
+
+def _place(record: RawFields) -> bytes:
+    return (record[1] & _IN_BLOCK).to_bytes(3, "big")
 
 
 def _number_tail(number: bytes) -> bytes:

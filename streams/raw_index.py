@@ -30,8 +30,7 @@ from rocksdict import (
 )
 
 from streams.errors import ConfigurationError, MidgateError
-from streams.index_keys import Term, block_of, keys_of, offset_of, prefix
-from streams.raw_record import RawFields
+from streams.index_keys import Term, block_of, offset_of, prefix
 
 log = structlog.get_logger(__name__)
 
@@ -128,10 +127,10 @@ class RawIndex:
         fresh = {number: Span(first, first) for number, first in spans.items()}
         self._write(WriteBatch(raw_mode=True), {**fresh, **self.spans})
 
-    def add(self, records: Iterable[RawFields], positions: Mapping[int, int]) -> None:
-        """Take in raw records, and all of their partitions up to `positions`, atomically."""
+    def add(self, keys: Iterable[bytes], positions: Mapping[int, int]) -> None:
+        """Take in keys of records, and all of their partitions up to `positions`, atomically."""
         batch = WriteBatch(raw_mode=True)
-        for key in keys_of(records):
+        for key in keys:
             batch.put(key, b"")
         moved = {
             number: Span(self.spans[number].first, position)

@@ -1,13 +1,15 @@
-"""Raw read into the index, by a consumer of its own outside any group, in a process of its own.
+"""Raw, or the labels, read into an index, by a consumer of its own outside any group.
+
+In a process of its own, not in the worker: a lane and the indexer would share one interpreter, and
+10 µs an event are the router's.
 
 At least once, and idempotent by key: what a crash left out is read again from the position that
-stands in the index. Not in the worker: a lane and the indexer would share one interpreter, and
-10 µs an event are the router's.
+stands in the index.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
@@ -19,6 +21,7 @@ from streams.errors import BrokerUnreachableError, InputError
 from streams.index_keys import BLOCK_OFFSETS
 from streams.raw_fetcher import yield_raw_records
 from streams.raw_index import RawIndex
+from streams.raw_record import RawFields
 from streams.settings import KafkaSettings
 from streams.topics_client import TopicsAdmin
 
@@ -31,14 +34,23 @@ HOUR_MS = 3_600_000
 FORGET_EVERY_S = 300.0
 
 
-class RawIndexer:
-    """Keeps the index of one raw topic: `open`, then `step` for ever; `close`."""
+Keys = Callable[[Iterable[RawFields]], Iterable[bytes]]
 
-    def __init__(self, kafka: KafkaSettings, topic: str, folder: Path, hours: int) -> None:
+
+class RawIndexer:
+    """Keeps the index of one topic: `open`, then `step` for ever; `close`.
+
+    `keys` are those of records; `hours` None: all that the topic holds is kept.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, folder: Path, hours: int | None, keys: Keys
+    ) -> None:
         self._kafka = kafka
         self._topic = topic
         self._folder = folder
-        self._kept_ms = hours * HOUR_MS
+        self._kept_ms = None if hours is None else hours * HOUR_MS
+        self._keys = keys
         self._consumer: AIOKafkaConsumer | None = None
         self._index: RawIndex | None = None
         self._places: list[TopicPartition] = []
@@ -62,7 +74,10 @@ class RawIndexer:
             consumer.assign(self._places)
             begins = await consumer.beginning_offsets(self._places)
             ends = await consumer.end_offsets(self._places)
-            firsts = await self._offsets_at(int(time.time() * 1000) - self._kept_ms, ends)
+            firsts = dict(begins)
+            if self._kept_ms is not None:
+                since_ms = int(time.time() * 1000) - self._kept_ms
+                firsts = await self._offsets_at(since_ms, ends)
         except KafkaError as error:
             await self.close()
             raise self._unreadable(error) from error
@@ -93,8 +108,9 @@ class RawIndexer:
             raise self._unreadable(error) from error
         records = [record for batch in fetched.values() for record in batch]
         if any(position > index.spans[number].position for number, position in positions.items()):
-            await asyncio.to_thread(index.add, records, positions)
-        if time.monotonic() - self._forgot_at > FORGET_EVERY_S:
+            await asyncio.to_thread(index.add, self._keys(records), positions)
+        is_due = time.monotonic() - self._forgot_at > FORGET_EVERY_S
+        if self._kept_ms is not None and is_due:
             await self.forget(int(time.time() * 1000) - self._kept_ms)
         return len(records)
 

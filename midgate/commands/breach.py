@@ -67,7 +67,7 @@ def breach(
     for gap in found.gaps:
         note(f"not recorded any more: what was decided from {gap['from']} to {gap['to']}")
     if found.by_label:
-        note(f"{found.by_label:,} events rest on labels and are judged without them")
+        note(f"{found.by_label:,} events rest on labels, and are not judged by them")
 
 
 def _json(found: "Report") -> None:

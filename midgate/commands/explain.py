@@ -137,6 +137,8 @@ def show_events(events: Sequence[Mapping[str, Any]]) -> None:
         what = f"{happened['event_code']} {happened['event_time']}".strip()
         typer.echo(f"event {event['input']} {what}: {event['outcome']}, {event['reason']}")
         typer.echo(f"  received {happened['received']}, {event['decided']['sentence']}")
+        if "held" in event:
+            typer.echo(f"  waited for its label: {event['held']['state'].replace('_', ' ')}")
         for row in event["tenants"]:
             typer.echo(f"  tenant {row['tenant']}: {row['outcome']}, {row['reason']}")
         for copy in event["delivered"]:

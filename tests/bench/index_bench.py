@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.codec import encode
-from streams.index_keys import Term, number_term, terms_of
+from streams.index_keys import Term, keys_of, number_term, terms_of
 from streams.raw_index import RawIndex
 from streams.raw_record import RawRecord
 
@@ -85,7 +85,7 @@ def fill(folder: Path, events: int) -> None:
     taken = longest = 0.0
     for count, batch in enumerate(records(events)):
         began = time.perf_counter()
-        index.add(batch, dict.fromkeys(range(PARTITIONS), batch[-1].offset + 1))
+        index.add(keys_of(batch), dict.fromkeys(range(PARTITIONS), batch[-1].offset + 1))
         lasted = time.perf_counter() - began
         taken, longest = taken + lasted, max(longest, lasted)
         if not count % 50:

@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from midgate.cli import run
+from streams.label_csv import HEADER as LABEL_HEADER
 from streams.settings import KafkaSettings, LayoutSettings
 from tests.rights_support import RightsOffice, rights_office
 from tests.router_support import barcode, event, offer
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
 ACME, GLOBEX, NOBODY = "901234567", "907654321", "900000001"
 NAME = "J. DOE"
+RETAIL = "9505511069605048600624"
 
 
 class Stage:
@@ -85,7 +87,7 @@ def route(
             expected = total
             worker.wait_for(
                 "all is routed",
-                lambda expected=expected: worker.metric("midgate_events_routed_total") == expected,
+                lambda expected=expected: worker.metric("midgate_events_routed_total") >= expected,
             )
 
 
@@ -160,7 +162,39 @@ def test_an_index_finds_what_a_scan_finds_and_the_tail_behind_it(stage, tmp_path
     assert found["search"]["scanned"] > 0, "what the index lacks is read"
     assert stage("index", "--once")[1]["index"]["records"] == 1
     assert len(stage.explain(found["events"][1]["event"]["event_id"])["events"]) == 1
-    assert len(stage("index", "--show")[1]["index"]) == stage.layout.partitions
+    assert len(stage("index", "--show")[1]["index"]) == 2 * stage.layout.partitions
+
+
+def test_a_wait_for_a_label_is_explained_from_both_ends(stage, tmp_path):
+    """Withheld first, decided anew under the label that came; by the topic, then by the index."""
+    route(stage, tmp_path, (_rights, [event(RETAIL, code="03")]))
+    [waiting] = stage.explain(RETAIL)["events"]
+    assert (waiting["outcome"], waiting["reason"]) == ("withheld", "label_needed")
+    assert (waiting["held"], waiting["label"]["known"]) == ({"state": "waiting"}, 0)
+
+    file = tmp_path / "labels.csv"
+    row = f"{RETAIL},l-1,{ACME},acme,,,2026-07-20,2026-08-20,,"
+    file.write_text("\n".join([",".join(LABEL_HEADER), row]))
+    assert stage("labels", "import", str(file))[0] == 0, stage.errors
+    route(stage, tmp_path, (None, [event(RETAIL, code="10")]))
+
+    def explained() -> list[dict[str, Any]]:
+        first, later = stage.explain(RETAIL)["events"]
+        assert first["held"]["state"] == "decided_anew"
+        assert first["held"]["first"]["version"] <= first["decided"]["version"]
+        for one in (first, later):
+            assert (one["outcome"], one["owner"]) == ("delivered", ACME)
+            assert one["label"]["label"]["label_id"] == "l-1"
+            assert {copy["found"] for copy in one["delivered"]} == {"yes"}
+        assert "held" not in later
+        return [first, later]
+
+    scanned = explained()
+    answer = stage("index", "--once")[1]["index"]
+    assert (answer["records"], answer["labels"] > 0) == (2, True)
+    assert explained() == scanned
+    before = stage.explain(scanned[0]["event"]["position"], "--at", "1")
+    assert (before["reason"], before["label"]["known"]) == ("label_needed", 0)
 
 
 def test_a_long_scan_is_made_only_when_it_is_asked_for(stage, tmp_path, monkeypatch):

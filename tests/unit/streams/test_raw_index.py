@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import ConfigurationError
-from streams.index_keys import BLOCK_OFFSETS, number_term
+from streams.index_keys import BLOCK_OFFSETS, keys_of, number_term
 from streams.raw_index import RawIndex, Span
 from streams.raw_record import RawRecord
 from tests.router_support import barcode, event
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     index = RawIndex.open(tmp_path / "index", "topic-1")
     index.begin({0: 0, 1: 0})
     far = BLOCK_OFFSETS + 7
-    index.add([record(1, 0, 3), record(2, 0, 4), record(1, 1, far)], {0: 5, 1: far + 1})
+    index.add(keys_of([record(1, 0, 3), record(2, 0, 4), record(1, 1, far)]), {0: 5, 1: far + 1})
     index.close()
     return tmp_path / "index"
 
@@ -46,14 +46,14 @@ def test_positions_of_a_number_over_partitions_and_blocks(folder):
 def test_taking_in_again_changes_nothing(folder):
     index = RawIndex.open(folder, "topic-1")
     assert index.spans[0] == Span(0, 5)
-    index.add([record(1, 0, 3)], {0: 5})
+    index.add(keys_of([record(1, 0, 3)]), {0: 5})
     assert index.find(term(1)) == [(0, 3), (1, BLOCK_OFFSETS + 7)]
     index.close()
 
 
 def test_it_is_read_while_another_one_writes_it(folder):
     writer = RawIndex.open(folder, "topic-1")
-    writer.add([record(3, 0, 9)], {0: 10})
+    writer.add(keys_of([record(3, 0, 9)]), {0: 10})
     assert found(folder, 3) == [(0, 9)]
     with pytest.raises(ConfigurationError, match="another process"):
         RawIndex.open(folder, "topic-1")
@@ -88,7 +88,7 @@ def test_old_blocks_are_forgotten_whole(folder):
     assert index.drop_below({1: BLOCK_OFFSETS})
     assert index.spans == {0: Span(0, 5), 1: Span(BLOCK_OFFSETS, BLOCK_OFFSETS + 8)}
     assert index.find(term(1)) == [(0, 3), (1, BLOCK_OFFSETS + 7)]
-    index.add([record(4, 1, 2 * BLOCK_OFFSETS)], {1: 2 * BLOCK_OFFSETS + 1})
+    index.add(keys_of([record(4, 1, 2 * BLOCK_OFFSETS)]), {1: 2 * BLOCK_OFFSETS + 1})
     assert index.drop_below({1: 2 * BLOCK_OFFSETS})
     assert index.find(term(1)) == [(0, 3)]
     assert index.find(term(4)) == [(1, 2 * BLOCK_OFFSETS)]
