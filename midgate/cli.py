@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("index", "Keep the index of raw that makes `explain` quick."),
     "reveals": ("reveals", "Who looked at recipients' personal data, and why."),
     "verify": ("verify", "Recount every delivery, independently of the router."),
+    "usage": ("usage", "Units of use, and what they cost."),
     "config": ("config", "Show the effective settings and where they come from."),
 }
 

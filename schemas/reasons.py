@@ -44,6 +44,19 @@ class Billing(StrEnum):
     NO_AGREEMENT = "no_agreement"
 
 
+class UnitBilling(StrEnum):
+    """Whether a unit of use is billed, and if not why; the first four are the decision's words."""
+
+    BILLABLE = "billable"
+    NO_COST_PARTY = "no_cost_party"
+    BEFORE_METERING = "before_metering"
+    NO_AGREEMENT = "no_agreement"
+    NOT_FIRST_EVENT = "not_first_event"
+    CALL_FAILED = "call_failed"
+    AGREEMENT_NOT_ACTIVE = "agreement_not_active"
+    UNREADABLE = "unreadable"
+
+
 class QuarantineReason(StrEnum):
     """Why a record could not be decided; it stays in quarantine, unchanged, until redriven."""
 

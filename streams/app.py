@@ -30,6 +30,7 @@ from streams.clients import ADDRESS_HINT
 from streams.errors import ConfigurationError, MidgateError
 from streams.health import add_pages
 from streams.logs import FRAMEWORK_LOG, configure, get_logger, logging_config
+from streams.metering_agent import Metering, add_metering
 from streams.metrics import Metrics
 from streams.preflight import check_ground
 from streams.router import Router
@@ -158,7 +159,8 @@ class MidgateApp(faust.App):
         # Faust insists on a folder for tables, of which there are none; removed with the app.
         self.folder = tempfile.TemporaryDirectory(prefix="midgate-faust-")
         self.router_service = Router(settings, metrics, build_version())
-        self.own_services = [WebAddress(self), self.router_service]
+        self.metering_service = Metering(settings, metrics)
+        self.own_services = [WebAddress(self), self.router_service, self.metering_service]
         super().__init__(settings.layout.app_id, datadir=self.folder.name, **options)
 
     def _new_transport(self) -> CommittedTransport:
@@ -209,6 +211,7 @@ def create_app(settings: Settings) -> MidgateApp:
         **FAUST_GENERATED_PAGES_OFF,
     )
     add_quarantine_watch(app, settings.layout.topics.quarantine, metrics)
+    add_metering(app, settings.layout.topics.metering, app.metering_service)
     add_pages(app, metrics, app.router_service.look)
     return app
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from schemas.event_id import EVENT_ID_BYTES, event_id
 from schemas.event_reader import EventFields
+from streams.billable import METERED_COPY_BYTES_MAX, BillableFacts
 from streams.holds import HoldChanges
 from streams.label_facts import LabelEntry
 from streams.plans import Routes
@@ -51,6 +52,7 @@ class RoutedBatch(NamedTuple):
 
     tenant: dict[tuple[str, int], PartitionRecords]
     quarantine: dict[int, list[OutRecord]]
+    metering: dict[int, list[OutRecord]]
     next_offsets: dict[int, int]
     records: int
     delivered_events: int
@@ -71,6 +73,7 @@ class Batch:
     __slots__ = (
         "authz",
         "before_id",
+        "billable",
         "bytes_out",
         "bytes_out_max",
         "copies",
@@ -86,7 +89,9 @@ class Batch:
         "withheld",
     )
 
-    def __init__(self, app_id: str, snapshot: RightsSnapshot, bytes_out_max: int) -> None:
+    def __init__(
+        self, app_id: str, snapshot: RightsSnapshot, now_ms: int, bytes_out_max: int
+    ) -> None:
         source = f"/midgate/{app_id}".encode()
         authz = f"{snapshot.log_id[:_LOG_ID_CHARACTERS]}:{snapshot.version}".encode()
         first = (_SPEC_VERSION, _TYPE, ("ce_source", source))
@@ -94,8 +99,9 @@ class Batch:
         self.before_id = varint(_HEADERS) + headers + sized(b"ce_id")
         self.labelled = varint(_HEADERS + 1) + headers + sized(b"ce_id")
         self.authz = encode_header("mg-authz", authz)
-        self.copy_bytes = COPY_OVERHEAD_BYTES + len(source)
+        self.copy_bytes = COPY_OVERHEAD_BYTES + METERED_COPY_BYTES_MAX + len(source)
         self.bytes_out_max = bytes_out_max
+        self.billable = BillableFacts(now_ms)
         self.places: dict[str, list[PartitionRecords]] = {}
         self.quarantine: dict[int, list[OutRecord]] = {}
         self.next_offsets: dict[int, int] = {}
@@ -151,7 +157,10 @@ class Batch:
         head = b"".join((sized_key, varint(len(cut)), cut, behind))
         whole = b""
         places = self.places
-        for _, topic, partitions, right, grant in routes:
+        for route in routes:
+            _, topic, partitions, right, grant, metered = route
+            if metered:
+                self.billable.add(partition, offset, pic, facts[5], route)
             content = head
             if right[1] and cut is not value:  # the right to the restricted part
                 whole = whole or b"".join((sized_key, varint(len(value)), value, behind))
@@ -184,8 +193,11 @@ class Batch:
             for partition, records in enumerate(lists)
             if records.count
         }
+        if self.copies:
+            self.billable.add_rest(self._a_partition(), self.copies)
         return RoutedBatch(
             tenant=tenant,
+            metering=self.billable.records(),
             quarantine=self.quarantine,
             next_offsets=self.next_offsets,
             records=self.records,
@@ -196,6 +208,12 @@ class Batch:
             bytes_out=self.bytes_out,
             holds=self.holds,
         )
+
+    def _a_partition(self) -> int:
+        """The lowest raw partition of the batch; one of held events alone has those of them."""
+        if self.next_offsets:
+            return min(self.next_offsets)
+        return min(held.record.partition for held in self.holds.decided)
 
 
 def _size(headers: Sequence[Header]) -> int:

@@ -312,7 +312,7 @@ class Deliverer(Generic[SnapshotT]):
             self.identity.transactional_id,
             transaction_timeout_ms=self._router.transaction_timeout_ms,
             retry_backoff_ms=self._router.retry_backoff_ms,
-            topics=wanted | {names.raw, names.ledger, names.quarantine, names.holds},
+            topics=wanted | names.of_lanes(),
             compression="lz4",
         )
 

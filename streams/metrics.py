@@ -87,6 +87,7 @@ class Metrics:
         self._transactions()
         self._lanes()
         self._authorization()
+        self._metering()
         # process_cpu_seconds_total, process_resident_memory_bytes and so on, as everywhere.
         ProcessCollector(registry=self.registry)
         what = "Version that runs, and whether its core is compiled or plain Python; no value."
@@ -248,6 +249,29 @@ class Metrics:
             "before. High means that rights begin and expire too early here, far below zero that "
             "they do so too late: look at the time service of both machines.",
             registry=self.registry,
+        )
+
+    def _metering(self) -> None:
+        registry = self.registry
+        self.usage_units = Counter(
+            "midgate_usage_units",
+            "Units of use written by this worker, by whether they are billed and if not why; a "
+            "corrected unit counts again. High is busy.",
+            ["billing"],
+            registry=registry,
+        )
+        self.metering_failures = Counter(
+            "midgate_metering_failures",
+            "Starts over of the metering of a partition. High means that units come late; none is "
+            "lost as long as the facts are kept (audit_retention).",
+            registry=registry,
+        )
+        self.metered_newest = Gauge(
+            "midgate_metering_newest_timestamp_seconds",
+            "Decision time of the newest fact metered in a partition. High (recent) is good; an "
+            "old one while events are billed means that statements are behind.",
+            ["partition"],
+            registry=registry,
         )
 
     def set_lane_state(self, lane: int, state: LaneState) -> None:

@@ -23,6 +23,8 @@ async def place(
         await send_encoded(producer, topic, partition, out)
     for partition, records in routed.quarantine.items():
         await send_records(producer, names.quarantine, partition, records)
+    for partition, records in routed.metering.items():
+        await send_records(producer, names.metering, partition, records)
     for partition, records in routed.holds.records().items():
         await send_records(producer, names.holds, partition, records)
     for partition, entry in entries.items():

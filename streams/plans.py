@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from schemas.reasons import Billing, Reason
+from streams.billable import is_metered
 from streams.decision import (
     RANKS,
     Event,
@@ -46,7 +47,7 @@ class Right(NamedTuple):
 class Route(NamedTuple):
     """Where an allowed event goes; `header` names the grant, encoded for the record.
 
-    `right.restricted`: the record goes uncut.
+    `right.restricted`: the record goes uncut. `metered`: `billable.BillableFacts` is told of it.
     """
 
     tenant_id: str
@@ -54,6 +55,7 @@ class Route(NamedTuple):
     partitions: int
     right: Right
     header: bytes
+    metered: bool
 
     @property
     def grant_id(self) -> str:
@@ -176,7 +178,8 @@ def _route(allowed: GrantJudgement, rights: Lookup) -> Route:
     assert billing is not None, "what is allowed is billed, or not for a reason"
     right = Right(grant.grant_id, allowed.restricted, billing, grant.agreement_id)
     header = encode_header(GRANT_HEADER, grant.grant_id.encode())
-    return Route(grant.tenant_id, tenant.topic, tenant.partitions, right, header)
+    metered = is_metered(right)
+    return Route(grant.tenant_id, tenant.topic, tenant.partitions, right, header, metered)
 
 
 def _instants(candidates: Iterable[Grant], rights: Lookup) -> Iterable[int]:

@@ -61,7 +61,7 @@ class Router(Service):
         self.follower: Follower | None = None
         self.writer: AuthorizationWriter | None = None
         self.garbage = BetweenBatches()
-        self.label_stores = LabelStores(settings.labels.data_dir)
+        self.label_stores = LabelStores(settings.stores.data_dir)
         self._layout: LaneLayout | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._endings: set[asyncio.Task[None]] = set()

@@ -49,7 +49,7 @@ def route_batch(
     `desk`: labels and held events, of which those that are due come first; without one no label is
     known and nothing is held.
     """
-    batch = Batch(app_id, snapshot, bytes_out_max)
+    batch = Batch(app_id, snapshot, now_ms, bytes_out_max)
     if desk is None or decide_held(batch, snapshot, now_ms, desk):
         _route(records, snapshot, now_ms, batch, desk)
     return batch.sum_up()

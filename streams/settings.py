@@ -78,14 +78,21 @@ class IndexSettings(BaseSettings):
     index_hours: int = Field(24, ge=1, le=35 * 24, description="hours of raw in the index")
 
 
-class LabelSettings(BaseSettings):
-    """Labels, and events held until theirs comes."""
+class StoreSettings(BaseSettings):
+    """Local stores, made anew from topics whenever they are missing or do not fit."""
 
     model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
 
     data_dir: Path | None = Field(
-        None, description="folder of local copies of the labels; empty: rebuilt at every start"
+        None, description="folder of local stores (labels, usage); empty: made anew at every start"
     )
+
+
+class LabelSettings(BaseSettings):
+    """Events held until their label comes."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
     hold_s: int = Field(
         3_600, ge=0, le=7 * 86_400, description="how long an event waits for its label; 0: not"
     )
@@ -95,6 +102,14 @@ class LabelSettings(BaseSettings):
     hold_bytes_max: int = Field(
         64 * 1024 * 1024, ge=0, description="bytes of events that a lane holds"
     )
+
+
+class MeteringSettings(BaseSettings):
+    """What units of use cost."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
+    rates_file: Path | None = Field(None, description="rates of `usage statement`, TOML")
 
 
 class WebSettings(BaseSettings):
@@ -118,7 +133,9 @@ class Settings(BaseSettings):
     authorization: AuthorizationSettings = Field(default_factory=AuthorizationSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
     index: IndexSettings = Field(default_factory=IndexSettings)
+    stores: StoreSettings = Field(default_factory=StoreSettings)
     labels: LabelSettings = Field(default_factory=LabelSettings)
+    metering: MeteringSettings = Field(default_factory=MeteringSettings)
     web: WebSettings = Field(default_factory=WebSettings)
 
 

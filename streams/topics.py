@@ -54,12 +54,24 @@ class TopicNames:
         return f"{self.prefix}.holds"
 
     @property
+    def metering(self) -> str:
+        return f"{self.prefix}.metering"
+
+    @property
+    def usage(self) -> str:
+        return f"{self.prefix}.usage"
+
+    @property
     def quarantine(self) -> str:
         return f"{self.prefix}.quarantine"
 
     @property
     def reveals(self) -> str:
         return f"{self.prefix}.reveals"
+
+    def of_lanes(self) -> set[str]:
+        """What a lane writes in its transactions beside tenant topics, and raw."""
+        return {self.raw, self.ledger, self.quarantine, self.holds, self.metering}
 
     def tenant(self, tenant_id: str) -> str:
         return f"{self.prefix}.tenant.{tenant_id}"
@@ -105,6 +117,8 @@ def system_topics(
                 "message.timestamp.type": "LogAppendTime",
             },
         ),
+        TopicSpec(names.metering, partitions, delete),
+        TopicSpec(names.usage, partitions, compact),
         TopicSpec(
             names.labels,
             partitions,

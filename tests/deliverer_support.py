@@ -54,6 +54,7 @@ class RoutedRecords:
     records: int
     tenant: Mapping[tuple[str, int], PartitionRecords]
     quarantine: Mapping[int, list[OutRecord]] = field(default_factory=dict)
+    metering: Mapping[int, list[OutRecord]] = field(default_factory=dict)
     bytes_out: int = 0
     holds: HoldChanges = field(default_factory=HoldChanges)
 

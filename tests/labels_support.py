@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from connectors.labels.registry import LabelRegistry
 from schemas.codec import encode
 from streams.label_history import Label
-from streams.settings import KafkaSettings, LabelSettings, LayoutSettings
+from streams.settings import KafkaSettings, LayoutSettings, StoreSettings
 from tests.bench.workload import check_digit
 from tests.router_support import Event
 
@@ -44,5 +44,5 @@ async def register(
     kafka: KafkaSettings, layout: LayoutSettings, labels: Mapping[str, Label]
 ) -> None:
     """Register one label of each number."""
-    async with LabelRegistry(kafka, layout, LabelSettings()) as registry:
+    async with LabelRegistry(kafka, layout, StoreSettings()) as registry:
         await registry.register({number: [one] for number, one in labels.items()})

@@ -31,7 +31,7 @@ from streams.label_history import Label, encode_history, merged, unpack
 from streams.label_store import LabelStores
 from streams.record_batches import send_records
 from streams.record_format import OutRecord
-from streams.settings import KafkaSettings, LabelSettings, LayoutSettings
+from streams.settings import KafkaSettings, LayoutSettings, StoreSettings
 from streams.transactions import TransactionalProducer
 
 Progress = Callable[[int, int], None]
@@ -55,7 +55,7 @@ class LabelRegistry:
         self,
         kafka: KafkaSettings,
         layout: LayoutSettings,
-        labels: LabelSettings,
+        stores: StoreSettings,
         *,
         limits: LabelLimits | None = None,
         on_progress: Progress = lambda done, total: None,
@@ -63,7 +63,7 @@ class LabelRegistry:
         self._kafka = kafka
         self._topic = layout.topics.labels
         self._transactional_id = f"{layout.app_id}-labels"
-        self._stores = LabelStores(labels.data_dir)
+        self._stores = LabelStores(stores.data_dir)
         self._limits = limits or LabelLimits()
         self._on_progress = on_progress
         self._producer: TransactionalProducer | None = None

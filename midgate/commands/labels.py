@@ -78,7 +78,7 @@ async def _import(effective: "Settings", lines: TextIO, *, dry_run: bool) -> tup
         with Progress("reading what is registered", unit="records") as reading:
             registry = await stack.enter_async_context(
                 LabelRegistry(
-                    effective.kafka, effective.layout, effective.labels, on_progress=reading.report
+                    effective.kafka, effective.layout, effective.stores, on_progress=reading.report
                 )
             )
         work = stack.enter_context(closing(LabelImport(registry)))

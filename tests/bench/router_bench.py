@@ -30,7 +30,7 @@ from deploy.local_kafka.broker import LocalKafka
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicNames
 from streams.topics_admin import apply_topics, create_tenant_topic
-from tests.bench.workload import Workload, check, load, watch
+from tests.bench.workload import Workload, check, load, load_labels, watch
 from tests.rights_support import RightsOffice, rights_office
 from tests.worker_process import ROOT, WorkerProcess
 
@@ -216,8 +216,10 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
     layout = LayoutSettings(
         prefix=options.prefix, app_id=options.prefix, partitions=4, lanes=options.lanes
     )
-    workload = Workload(options.events, options.tenants, options.mids)
+    workload = Workload(options.events, options.tenants, options.mids, labelled=options.labelled)
     await prepare(kafka, layout, workload)
+    if options.labelled:
+        say(labels=await load_labels(workload, kafka.bootstrap, layout.topics.labels))
     seconds = await load(workload, kafka.bootstrap, layout.topics.raw)
     say(loaded=options.events, seconds=round(seconds, 1))
     say(machine_speed_ns=machine_speed_ns())
@@ -232,6 +234,7 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
     say(
         router=figure,
         core=options.core,
+        labelled=options.labelled,
         workers=options.workers,
         lanes=options.lanes,
         tenants=options.tenants,
@@ -253,6 +256,7 @@ def main() -> int:
     parser.add_argument("--prefix", default="bench")
     parser.add_argument("--bootstrap", default="", help="a running broker (else one is started)")
     parser.add_argument("--core", choices=("auto", "plain", "compiled"), default="auto")
+    parser.add_argument("--labelled", action="store_true", help="a fifth of them needs a label")
     parser.add_argument("--measure", default="", help="path of the neutral yardstick measure.py")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="midgate-bench-") as name:

@@ -57,6 +57,7 @@ def main() -> None:
         "routing": run("tests.bench.routing_bench"),
         "follower": on_a_broker("tests.bench.follower_bench"),
         "ingest": on_a_broker("tests.bench.ingest_bench"),
+        "metering": on_a_broker("tests.bench.metering_bench"),
         "router, two workers": run("tests.bench.router_bench", *size, "--workers", "2", *alone),
         "router, plain Python": run("tests.bench.router_bench", *size, "--core", "plain", *alone),
         "router": run("tests.bench.router_bench", *size),

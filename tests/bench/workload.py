@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.label_history import Label, encode_history
 from tests.bench.encoder import encode
 
 POLL_S = 0.05
+LABELLED_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Workload:
     tenants: int = 100
     mids: int = 10_000
     seed: int = 1
+    labelled: bool = False
+    """Every fifth event under a number of AI 94, whose owner only its label names."""
 
     def rights(self) -> dict[bytes, list[int]]:
         """MID -> numbers of the tenants entitled to it."""
@@ -47,7 +51,10 @@ class Workload:
         keys = list(self.rights())
         for i in range(self.events):
             mid = keys[rng.randrange(len(keys))]
-            body = (b"92748%s%011d" if len(mid) == 9 else b"93748%s%014d") % (mid, i)
+            if self.labelled and i % LABELLED_EVERY == 0:
+                body = b"94001%016d" % (i * 7_919_317 % 10**16)  # spread, as real ones are
+            else:
+                body = (b"92748%s%011d" if len(mid) == 9 else b"93748%s%014d") % (mid, i)
             barcode = body + check_digit(body)
             yield barcode, encode(i, barcode), mid
 
@@ -78,6 +85,21 @@ async def load(workload: Workload, bootstrap: str, topic: str) -> float:
         await producer.send(topic, key=key, value=value)
     await producer.stop()
     return time.monotonic() - started
+
+
+async def load_labels(workload: Workload, bootstrap: str, topic: str) -> int:
+    """Write the label of every event that needs one; their number."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, acks="all")
+    await producer.start()
+    labels = 0
+    for key, _, mid in workload.pieces():
+        if key.startswith(b"94"):
+            labels += 1
+            pic = key.decode()
+            label = Label(f"l{labels}", mid.decode(), "0000", "", 0, 0, 1 << 46, None, "")
+            await producer.send(topic, key=key, value=encode_history(pic, [label]))
+    await producer.stop()
+    return labels
 
 
 async def watch(

@@ -15,7 +15,7 @@ from streams.label_feed import LabelFeed
 from streams.label_history import Label, LabelConflictError, decode_history, encode_history, unpack
 from streams.label_store import LabelStores
 from streams.record_batches import send_records
-from streams.settings import KafkaSettings, LabelSettings
+from streams.settings import KafkaSettings, StoreSettings
 from streams.topics import TopicNames
 from streams.topics_admin import apply_topics
 from streams.topics_client import TopicsAdmin
@@ -32,7 +32,7 @@ def a_label(label_id: str, **changed) -> Label:
 
 @pytest.fixture
 def registry(kafka_settings, layout_settings, midgate_topics, tmp_path) -> LabelRegistry:
-    return LabelRegistry(kafka_settings, layout_settings, LabelSettings(data_dir=tmp_path))
+    return LabelRegistry(kafka_settings, layout_settings, StoreSettings(data_dir=tmp_path))
 
 
 @pytest_asyncio.fixture
@@ -95,7 +95,7 @@ async def test_a_second_writer_fences_the_first_and_knows_all_it_wrote(
     """The lost update: without the fence the first would write its own idea of the history."""
 
     def writer(name: str) -> LabelRegistry:
-        settings = LabelSettings(data_dir=tmp_path / name)
+        settings = StoreSettings(data_dir=tmp_path / name)
         return LabelRegistry(kafka_settings, layout_settings, settings)
 
     async with writer("one") as first:
@@ -123,7 +123,7 @@ async def test_what_a_dead_writer_left_open_does_not_count(
         lost = [(PICS[0].encode(), value, 1, [])]
         await send_records(producer, midgate_topics.labels, place, lost)
         await asyncio.gather(*producer._futures)
-        async with LabelRegistry(kafka_settings, layout_settings, LabelSettings()) as second:
+        async with LabelRegistry(kafka_settings, layout_settings, StoreSettings()) as second:
             assert [one.label_id for one in second.histories(PICS[:1])[PICS[0]]] == ["a"]
 
 
