@@ -37,6 +37,7 @@ BODY_OF_KIND = {
     "REVOCATION": "revocation",
     "REVOCATION_LIFT": "revocation_lift",
     "GRANT_CONFIRM": "grant_confirm",
+    "GRANT_CORRECTION": "grant_correction",
 }
 
 
@@ -251,6 +252,7 @@ def _holds_unknown(name: str, body: dict[str, Any]) -> bool:
         "revocation": ["scope"],
         "revocation_lift": ["scope"],
         "grant_confirm": ["side"],
+        "grant_correction": ["finding"],
     }
     if name == "rule_set":
         in_rows = ("party_type", "basis", "channels", "metering")

@@ -44,6 +44,7 @@ class Tables:
     ended_tokens: set[str] = field(default_factory=set)
     revoked: dict[str, dict[str, Any]] = field(default_factory=dict)
     rule_sets: list[dict[str, Any]] = field(default_factory=list)
+    corrections: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed_at: dict[str, int] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
@@ -63,6 +64,7 @@ class Tables:
             set(self.ended_tokens),
             dict(self.revoked),
             list(self.rule_sets),
+            dict(self.corrections),
             dict(self.changed_at),
         )
 
@@ -97,6 +99,8 @@ class Tables:
             del self.revoked[subject_of(kind, body)]
         elif kind == "RULE_SET":
             self.rule_sets.append(body)
+        elif kind == "GRANT_CORRECTION":
+            self.corrections[body["correction_id"]] = body
 
     def _put_grant(self, kind: str, body: dict[str, Any]) -> None:
         grant_id = body["grant_id"]
@@ -145,6 +149,8 @@ def subject_of(kind: str, body: dict[str, Any]) -> str:
         return f"revocation/{body['tenant_id']}/{scope}"
     if kind == "RULE_SET":
         return "rules"
+    if kind == "GRANT_CORRECTION":
+        return f"correction/{body['correction_id']}"
     assert kind == "DELIVERER", kind
     return f"deliverer/{body['transactional_id']}"
 
@@ -202,6 +208,8 @@ def _invalid(tables: Tables, kind: str, body: dict[str, Any]) -> bool:
         return _invalid_grant(body)
     if kind == "MERCHANT_TOKEN":
         return RECORD_ID.fullmatch(body["merchant_token_id"]) is None
+    if kind == "GRANT_CORRECTION":
+        return _invalid_correction(body)
     if kind in ("REVOCATION", "REVOCATION_LIFT"):
         return _no_tenant_id(body["tenant_id"]) or _invalid_scope(body)
     return kind == "RULE_SET" and _invalid_rules(body)
@@ -215,6 +223,14 @@ def _invalid_scope(body: dict[str, Any]) -> bool:
     if body["scope"] == "MID":
         return not is_mid(body["mid"]) or body["crid"] != ""
     return CRID.fullmatch(body["crid"]) is None or body["mid"] != ""
+
+
+def _invalid_correction(body: dict[str, Any]) -> bool:
+    if not all(RECORD_ID.fullmatch(body[name]) for name in ("correction_id", "grant_id")):
+        return True
+    if _empty_window(body["wrong_from"], body["wrong_to"]):
+        return True
+    return bool(body["wrong_from"] >= body["known_at"])
 
 
 def _invalid_rules(body: dict[str, Any]) -> bool:
@@ -262,7 +278,7 @@ def _unknown_reference(tables: Tables, kind: str, body: dict[str, Any]) -> bool:
         return tables.layout is None
     if kind in ("TERMS", "AGREEMENT", "MERCHANT_TOKEN"):
         return not tables.open_tenant(body["tenant_id"])
-    if kind == "GRANT_CONFIRM":
+    if kind in ("GRANT_CONFIRM", "GRANT_CORRECTION"):
         return body["grant_id"] not in tables.grants
     if kind == "REVOCATION_LIFT":
         return subject_of(kind, body) not in tables.revoked
@@ -298,6 +314,8 @@ def _changes_what_is_fixed(tables: Tables, kind: str, body: dict[str, Any]) -> b
         before, names = tables.agreements.get(body["agreement_id"]), ["tenant_id"]
     elif kind == "MERCHANT_TOKEN":
         before, names = tables.tokens.get(body["merchant_token_id"]), ["tenant_id"]
+    elif kind == "GRANT_CORRECTION":
+        before, names = tables.corrections.get(body["correction_id"]), ["grant_id"]
     elif kind == "RULE_SET":
         used = {rules["rule_set_id"] for rules in tables.rule_sets}
         return body["rule_set_id"] in used | {BUILT_IN_RULES}

@@ -1,18 +1,19 @@
-"""Why somebody gets an event, or does not: the parse, the grants considered, the outcome."""
+"""Why somebody gets an event, or does not: parse, owner, label, grants considered, outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from schemas.reasons import BarcodeVerdict, QuarantineReason, Reason
-from streams.errors import EmptyLogError
 from streams.instants import format_instant
 
 if TYPE_CHECKING:
+    from schemas.event_reader import EventFacts
+    from streams.decision import Event
+    from streams.label_facts import Covering, LabelEntry
     from streams.rights import RightsSnapshot
-    from streams.settings import KafkaSettings, LayoutSettings
 
 CHANNEL_NAMES = ("UNKNOWN", "API", "WEBHOOK", "SEE")
 READING_PARTS = ("routing", "ai", "stc", "mid", "serial", "check_digit")
@@ -37,6 +38,11 @@ class Decided:
     version: int
     deliverer: str
 
+    @classmethod
+    def by(cls, entry: dict[str, Any]) -> Decided:
+        """As a ledger entry says."""
+        return cls(entry["decided_at"], entry["version"], entry["deliverer"])
+
     def as_record(self) -> dict[str, Any]:
         """For JSON and for people."""
         if self.deliverer:
@@ -55,22 +61,45 @@ class Decided:
 
 
 def explain_barcode(number: str, snapshot: RightsSnapshot, asked: Question) -> dict[str, Any]:
-    """What would become of an event with this number, under the rights of the snapshot."""
+    """What would become of an event with this number, under the rights of the snapshot.
+
+    Such an event has no time of its own, so no label covers it.
+    """
+    from streams.decision import Event
+
     decided = Decided(asked.now_ms, snapshot.version, "")
-    happened = (asked.channel, asked.now_ms, UTC)
-    return _explained(number, number, snapshot, happened, decided, asked.tenant)
+    head = _head(number, number, asked.channel, decided)
+    barcode = head["barcode"]
+    if barcode["verdict"] == BarcodeVerdict.NO_OWNER:
+        return {**head, "outcome": "withheld", "reason": Reason.LABEL_NEEDED.value}
+    if barcode["verdict"] != BarcodeVerdict.OWNED:
+        return {**head, "outcome": "quarantined", "reason": barcode["reason"]}
+    event = Event(barcode["mid"], asked.channel, asked.now_ms, UTC, None)
+    return {**head, **_judged(event, snapshot, decided.at_ms, asked.tenant)}
 
 
 def explain_event(
-    record: Any, snapshot: RightsSnapshot, decided: Decided, asked: Question
+    record: Any,
+    snapshot: RightsSnapshot,
+    decided: Decided,
+    asked: Question,
+    history: Sequence[LabelEntry] | None = None,
 ) -> dict[str, Any]:
-    """What became (or would become) of one raw record."""
+    """What became (or would become) of one raw record.
+
+    `history`: the labels of its number that were known when it was decided; None: not looked up,
+    as few events need one (`needs_label`).
+    """
     from schemas.codec import MalformedRecordError, UnknownFrameError
     from schemas.event_reader import read_event
+    from schemas.piece import read_piece
+    from streams.decision import Event
+    from streams.label_facts import Scan, covering
 
     place = f"{record.partition}:{record.offset}"
+    value = bytes(record.value or b"")
     try:
-        facts = read_event(bytes(record.value or b""))
+        facts = read_event(value)
     except UnknownFrameError:
         return _quarantined(place, "", QuarantineReason.UNKNOWN_FRAME, decided)
     except MalformedRecordError:
@@ -78,44 +107,75 @@ def explain_event(
     number = facts.barcode.decode("utf-8")
     if facts.channel == 0:
         return _quarantined(place, number, QuarantineReason.CHANNEL_UNKNOWN, decided)
-    happened = (facts.channel, facts.event_time_ms, facts.time_basis)
-    explained = _explained(place, number, snapshot, happened, decided, asked.tenant)
-    explained["event"] = {
+    covered = covering(
+        history or (), Scan(facts.event_time_ms, facts.time_basis, *read_piece(value))
+    )
+    head = {
+        **_head(place, number, facts.channel, decided),
+        "event": _event(record, facts),
+        "label": None if history is None else _label(len(history), covered),
+    }
+    barcode, label = head["barcode"], covered.label
+    mid = barcode["mid"]
+    if barcode["verdict"] == BarcodeVerdict.NO_OWNER:
+        if label is None:
+            return {**head, "outcome": "withheld", "reason": covered.reason.value}
+        mid = label.mid
+    elif barcode["verdict"] != BarcodeVerdict.OWNED:
+        return {**head, "outcome": "quarantined", "reason": barcode["reason"]}
+    event = Event(mid, facts.channel, facts.event_time_ms, facts.time_basis, label)
+    return {**head, **_judged(event, snapshot, decided.at_ms, asked.tenant)}
+
+
+def needs_label(explained: dict[str, Any]) -> bool:
+    """Whether a label decides about the owner, or about a grant that else would allow."""
+    reasons = {grant["reason"] for grant in explained["grants"]}
+    return (
+        explained["reason"] == Reason.LABEL_NEEDED or Reason.MERCHANT_TOKEN_MISSING.value in reasons
+    )
+
+
+def _head(asked_for: str, number: str, channel: int, decided: Decided) -> dict[str, Any]:
+    return {
+        "input": asked_for,
+        "barcode": _barcode(number),
+        "event": None,
+        "label": None,
+        "channel": CHANNEL_NAMES[channel].lower(),
+        "decided": decided.as_record(),
+        "owner": "",
+        "grants": [],
+        "tenants": [],
+    }
+
+
+def _event(record: Any, facts: EventFacts) -> dict[str, Any]:
+    from schemas.barcode import owner
+    from schemas.event_id import event_id
+
+    return {
+        "position": f"{record.partition}:{record.offset}",
+        "event_id": event_id(owner(facts.barcode).pic, facts).hex(),
         "event_code": facts.event_code.decode("utf-8"),
         "event_time": format_instant(facts.event_time_ms),
         "facility_zip": facts.facility_zip.decode("utf-8"),
         "received": format_instant(record.timestamp),
     }
-    return explained
 
 
-def _explained(
-    asked_for: str,
-    number: str,
-    snapshot: RightsSnapshot,
-    happened: tuple[int, int, int],
-    decided: Decided,
-    tenant: str,
-) -> dict[str, Any]:
-    """`happened`: channel, event time and time basis, as in `Event`."""
-    from streams.decision import Event
+def _label(known: int, covered: Covering) -> dict[str, Any]:
+    """Which label was considered: the one of the piece, or why there is none."""
+    label = covered.label
+    if label is None:
+        return {"known": known, "label": None, "reason": covered.reason.value}
+    said = label._asdict()
+    for name in ("valid_from_ms", "valid_to_ms"):
+        said[name.removesuffix("_ms")] = format_instant(said.pop(name))
+    return {"known": known, "label": said, "reason": ""}
 
-    channel = happened[0]
-    barcode = _barcode(number)
-    explained: dict[str, Any] = {
-        "input": asked_for,
-        "barcode": barcode,
-        "event": None,
-        "channel": CHANNEL_NAMES[channel].lower(),
-        "decided": decided.as_record(),
-        "grants": [],
-        "tenants": [],
-    }
-    if barcode["verdict"] == BarcodeVerdict.NO_OWNER:
-        return {**explained, "outcome": "withheld", "reason": Reason.LABEL_NEEDED.value}
-    if barcode["verdict"] != BarcodeVerdict.OWNED:
-        return {**explained, "outcome": "quarantined", "reason": barcode["reason"]}
-    judged = snapshot.explain(Event(barcode["mid"], *happened, None), decided.at_ms)
+
+def _judged(event: Event, snapshot: RightsSnapshot, now_ms: int, tenant: str) -> dict[str, Any]:
+    """Every grant considered, and what follows for each tenant."""
     grants = [
         {
             "tenant": one.grant.tenant_id,
@@ -128,14 +188,14 @@ def _explained(
             "channels": [name.lower() for name in one.grant.channels],
             "changed_at": one.grant.changed_at,
         }
-        for one in judged
+        for one in snapshot.explain(event, now_ms)
         if not tenant or one.grant.tenant_id == tenant
     ]
     tenants = _tenants(grants, tenant)
     allowed = any(row["outcome"] == "delivered" for row in tenants)
     reason = _furthest(row["reason"] for row in tenants)
     return {
-        **explained,
+        "owner": event.mid,
         "grants": grants,
         "tenants": tenants,
         "outcome": "delivered" if allowed else "withheld",
@@ -177,61 +237,10 @@ def _barcode(number: str) -> dict[str, Any]:
 def _quarantined(
     place: str, number: str, reason: QuarantineReason, decided: Decided
 ) -> dict[str, Any]:
+    unread = {"number": number, "verdict": "unread", "mid": "", "reason": reason.value}
     return {
-        "input": place,
-        "barcode": {
-            "number": number,
-            "verdict": "unread",
-            "mid": "",
-            "reason": reason.value,
-            "readings": [],
-        },
-        "event": None,
-        "channel": "unknown",
-        "decided": decided.as_record(),
-        "grants": [],
-        "tenants": [],
+        **_head(place, "", 0, decided),
+        "barcode": {**unread, "readings": []},
         "outcome": "quarantined",
         "reason": reason.value,
     }
-
-
-async def decided_at_position(
-    kafka: KafkaSettings, layout: LayoutSettings, partition: int, offset: int
-) -> Decided | None:
-    """What the ledger says of a raw position; None when it has not been decided yet."""
-    from aiokafka import TopicPartition
-
-    from midgate.reading import reading, records_between
-    from schemas.codec import decode
-
-    place = TopicPartition(layout.topics.ledger, partition)
-    async with reading(kafka) as consumer:
-        consumer.assign([place])
-        begin = (await consumer.beginning_offsets([place]))[place]
-        end = (await consumer.end_offsets([place]))[place]
-        for record in await records_between(consumer, place, begin, end):
-            _, entry = decode(record.value)
-            if entry["raw_from"] <= offset < entry["raw_next"]:
-                return Decided(entry["decided_at"], entry["version"], entry["deliverer"])
-    return None
-
-
-async def rights_as_decided(
-    kafka: KafkaSettings, layout: LayoutSettings, version: int
-) -> RightsSnapshot:
-    """The rights as they stood at a version: the log, read from its beginning up to it."""
-    from aiokafka import TopicPartition
-
-    from midgate.reading import reading, records_between
-    from streams.rights import Rights
-
-    place = TopicPartition(layout.topics.authorization, 0)
-    rights = Rights()
-    async with reading(kafka) as consumer:
-        consumer.assign([place])
-        for record in await records_between(consumer, place, 0, version):
-            rights.apply(record.offset, record.timestamp, record.value)
-    if not rights.version:
-        raise EmptyLogError(f"{place.topic} is empty", hint="run `midgate topics apply`")
-    return rights.snapshot(0.0)

@@ -18,14 +18,17 @@ POLL_MS = 500
 # guess may find too few. Each further try doubles the distance, down to the topic's beginning.
 BACK_FACTOR = 2
 FETCH_MAX = 1000
+# For looking up here and there: a fetch at some topic's end must not hold up the next place for
+# half a second, nor bring a megabyte for one record.
+HERE_AND_THERE = {"fetch_max_wait_ms": 10, "max_partition_fetch_bytes": 128 * 1024}
 
 
 @contextlib.asynccontextmanager
-async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A `read_committed` consumer without a group."""
     from streams import clients
 
-    consumer = clients.consumer(kafka)
+    consumer = clients.consumer(kafka, **options)
     await clients.start(consumer, kafka)
     try:
         yield consumer

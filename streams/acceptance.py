@@ -86,6 +86,11 @@ def _token_fixed(state: RightsState, body: Body) -> bool:
     return token is not None and token.tenant_id != body["tenant_id"]
 
 
+def _correction_fixed(state: RightsState, body: Body) -> bool:
+    present = state.corrections.find(body["correction_id"])
+    return present is not None and present.grant_id != body["grant_id"]
+
+
 def _agreement_fixed(state: RightsState, body: Body) -> bool:
     agreement = state.agreements.find(body["agreement_id"])
     return agreement is not None and agreement.tenant_id != body["tenant_id"]
@@ -169,6 +174,11 @@ RULES: Mapping[str, Rule] = {
         _never,
         terminal=lambda state, body: state.grant_ended(body["grant_id"]),
         unknown_reference=lambda state, body: body["grant_id"] not in state.grants,
+    ),
+    "GRANT_CORRECTION": Rule(
+        _never,
+        unknown_reference=lambda state, body: body["grant_id"] not in state.grants,
+        fixed=_correction_fixed,
     ),
     "MERCHANT_TOKEN": Rule(
         _never,

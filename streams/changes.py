@@ -82,6 +82,9 @@ KINDS: dict[str, KindSpec] = {
     "GRANT_CONFIRM": KindSpec(
         "grant_confirm", _of("grant", "grant_id"), True, ("side",), envelope=2
     ),
+    "GRANT_CORRECTION": KindSpec(
+        "grant_correction", _of("correction", "correction_id"), True, ("finding",), envelope=3
+    ),
 }
 """Kind -> spec. The subject of IMPORT_CLOSE is its import's: `import_subject`."""
 
@@ -94,7 +97,7 @@ wherever nothing new is said, and stop ("upgrade") where something is.
 
 PERMITTING_KINDS = frozenset(
     {"LOG_START", "LAYOUT", "DELIVERER", "HEARTBEAT", "IMPORT_CLOSE", "AGREEMENT_RESUME"}
-    | {"REVOCATION_LIFT", "GRANT_CONFIRM"}
+    | {"REVOCATION_LIFT", "GRANT_CONFIRM", "GRANT_CORRECTION"}
 )
 CREATING_KINDS = frozenset({"TENANT", "AGREEMENT", "GRANT", "CRID", "MERCHANT_TOKEN"})
 
@@ -308,6 +311,30 @@ def grant_end_change(grant_id: str, **stamp: Any) -> bytes:
 def grant_confirm_change(grant_id: str, side: str, **stamp: Any) -> bytes:
     """One side (GRANTOR or TENANT) confirms a grant as it stands."""
     return change("GRANT_CONFIRM", {"grant_id": grant_id, "side": side}, **stamp)
+
+
+def grant_correction_change(
+    correction_id: str,
+    *,
+    grant_id: str,
+    finding: str,
+    wrong_from: int,
+    wrong_to: int | None,
+    known_at: int,
+    withdrawn: bool = False,
+    **stamp: Any,
+) -> bytes:
+    """A finding about a grant's past. Instants in ms UTC; it alters no right."""
+    body = {
+        "correction_id": correction_id,
+        "grant_id": grant_id,
+        "finding": finding,
+        "wrong_from": wrong_from,
+        "wrong_to": wrong_to,
+        "known_at": known_at,
+        "withdrawn": withdrawn,
+    }
+    return change("GRANT_CORRECTION", body, **stamp)
 
 
 def merchant_token_change(

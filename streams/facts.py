@@ -145,6 +145,26 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A finding about a grant's past; no right depends on it. `wrong_to` is exclusive.
+
+    `finding`: SHOULD_NOT_HAVE_COUNTED or SHOULD_HAVE_COUNTED. True from `wrong_from`, known from
+    `known_at`, written down at offset `changed_at`.
+    """
+
+    correction_id: str
+    grant_id: str
+    finding: str
+    wrong_from: int
+    wrong_to: int | None
+    known_at: int
+    withdrawn: bool
+    changed_at: int
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deliverer:
     """The last registration under a transactional id: one start of a deliverer."""
 

@@ -27,6 +27,7 @@ from streams.change_reader import Change, read_change
 from streams.errors import UpgradeNeededError, WrongLogError
 from streams.facts import (
     Agreement,
+    Correction,
     Crid,
     Deliverer,
     Grant,
@@ -145,6 +146,11 @@ class Rights:
     def rule_sets(self) -> tuple[RuleSet, ...]:
         """Those accepted, in the order of the log; `rule_sets.rules_at` chooses."""
         return self._state.rule_sets
+
+    @property
+    def corrections(self) -> Mapping[str, Correction]:
+        """Findings about grants' pasts, by correction id; withdrawn ones too."""
+        return self._state.corrections
 
     @property
     def deliverers(self) -> Mapping[str, Deliverer]:

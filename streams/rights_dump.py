@@ -16,6 +16,7 @@ from typing import Any
 from streams.changes import RULE_VERSION
 from streams.facts import (
     Agreement,
+    Correction,
     Crid,
     Deliverer,
     Grant,
@@ -36,7 +37,7 @@ _PREFIX_BYTES = len(MAGIC) + _DIGEST_BYTES
 
 _RECORDS: tuple[Any, ...] = (
     *(Layout, Tenant, Terms, Crid, Agreement, Deliverer),
-    *(MerchantToken, Revocation, RuleSet, RuleRow),
+    *(MerchantToken, Revocation, RuleSet, RuleRow, Correction),
 )
 _FIELDS: dict[str, list[str]] = {
     **{record.__name__: [field.name for field in fields(record)] for record in _RECORDS},
@@ -72,6 +73,7 @@ class RightsImage:
         self._tokens = state.tokens.freeze()
         self._revocations = state.revocations.freeze()
         self._rule_sets = state.rule_sets
+        self._corrections = state.corrections.freeze()
         self._offsets = state.offsets.copy()
         self._terminal = sorted(state.terminal)
         self._change_ids = change_ids
@@ -94,6 +96,7 @@ class RightsImage:
             "tokens": [_row(token) for token in self._tokens.values()],
             "revocations": {subject: _row(one) for subject, one in self._revocations.items()},
             "rule_sets": [[body_of(rules), rules.changed_at] for rules in self._rule_sets],
+            "corrections": [_row(one) for one in self._corrections.values()],
             "offsets": self._offsets,
             "terminal": self._terminal,
             "imports": [
@@ -152,6 +155,8 @@ def _fill(state: RightsState, facts: dict[str, Any]) -> None:
     for subject, row in facts["revocations"].items():
         state.revocations[subject] = Revocation(*row)
     state.rule_sets = tuple(rule_set_of(body, offset) for body, offset in facts["rule_sets"])
+    for row in facts["corrections"]:
+        state.corrections[row[0]] = Correction(*row)
     state.offsets = facts["offsets"]
     state.terminal = set(facts["terminal"])
 

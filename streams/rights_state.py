@@ -18,6 +18,7 @@ from streams.facts import (
     BIT_OF_SIDE,
     BOTH_SIDES,
     Agreement,
+    Correction,
     Crid,
     Deliverer,
     Grant,
@@ -46,6 +47,7 @@ class RightsState:
 
     __slots__ = (
         "agreements",
+        "corrections",
         "crid_grants",
         "crids",
         "deliverers",
@@ -78,6 +80,8 @@ class RightsState:
         # Those that count, by subject; a lifted one is only in `offsets`.
         self.revocations: ShardedMap[str, Revocation] = ShardedMap(SHARDS_FEW)
         self.rule_sets: tuple[RuleSet, ...] = ()
+        # Findings about the past, withdrawn ones too; nothing is decided by them.
+        self.corrections: ShardedMap[str, Correction] = ShardedMap(SHARDS_FEW)
         self.deliverers: dict[str, Deliverer] = {}
         # Offset at which a subject last changed; a known grant's is in the grant itself.
         self.offsets: dict[str, int] = {}
@@ -287,6 +291,13 @@ def _grant_confirm(state: RightsState, change: Change, offset: int) -> None:
     )
 
 
+def _grant_correction(state: RightsState, change: Change, offset: int) -> None:
+    correction = Correction(
+        **change.body, changed_at=offset, actor=change.actor, reason=change.reason
+    )
+    state.corrections[correction.correction_id] = correction
+
+
 def _token(state: RightsState, change: Change, offset: int) -> None:
     body = change.body
     token = MerchantToken(
@@ -346,4 +357,5 @@ _EFFECTS: Mapping[str, Callable[[RightsState, Change, int], None]] = {
     "REVOCATION": _revocation,
     "REVOCATION_LIFT": _revocation_lift,
     "GRANT_CONFIRM": _grant_confirm,
+    "GRANT_CORRECTION": _grant_correction,
 }

@@ -67,6 +67,17 @@ class RouterSettings(BaseSettings):
     session_timeout_ms: int = Field(10_000, ge=1000)
 
 
+class IndexSettings(BaseSettings):
+    """The index of raw records, which `midgate index` keeps and `explain` asks."""
+
+    model_config = SettingsConfigDict(env_prefix="MIDGATE_", frozen=True)
+
+    index_dir: Path | None = Field(
+        None, description="folder of the index of raw; empty: midgate/index in the user's cache"
+    )
+    index_hours: int = Field(24, ge=1, le=35 * 24, description="hours of raw in the index")
+
+
 class StoreSettings(BaseSettings):
     """Local stores, made anew from topics whenever they are missing or do not fit."""
 
@@ -121,6 +132,7 @@ class Settings(BaseSettings):
     layout: LayoutSettings = Field(default_factory=LayoutSettings)
     authorization: AuthorizationSettings = Field(default_factory=AuthorizationSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
+    index: IndexSettings = Field(default_factory=IndexSettings)
     stores: StoreSettings = Field(default_factory=StoreSettings)
     labels: LabelSettings = Field(default_factory=LabelSettings)
     metering: MeteringSettings = Field(default_factory=MeteringSettings)

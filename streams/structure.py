@@ -136,6 +136,15 @@ def _token_problems(body: Body) -> Iterable[Problem]:
         yield "merchant_token_id", ID_EXPECTED
 
 
+def _correction_problems(body: Body) -> Iterable[Problem]:
+    for field in ("correction_id", "grant_id"):
+        if not ID.fullmatch(body[field]):
+            yield field, ID_EXPECTED
+    yield from _window_problems(body, "wrong_from", "wrong_to")
+    if body["wrong_from"] >= body["known_at"]:
+        yield "wrong_from", "earlier than known_at: a finding is about the past"
+
+
 def _rule_set_problems(body: Body) -> Iterable[Problem]:
     if not ID.fullmatch(body["rule_set_id"]):
         yield "rule_set_id", ID_EXPECTED
@@ -157,6 +166,7 @@ _STRUCTURE: dict[str, Callable[[Body], Iterable[Problem]]] = {
     "CRID": _crid_problems,
     "AGREEMENT": _agreement_problems,
     "GRANT": _grant_problems,
+    "GRANT_CORRECTION": _correction_problems,
     "MERCHANT_TOKEN": _token_problems,
     "RULE_SET": _rule_set_problems,
     "REVOCATION": _revocation_problems,

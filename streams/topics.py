@@ -65,6 +65,10 @@ class TopicNames:
     def quarantine(self) -> str:
         return f"{self.prefix}.quarantine"
 
+    @property
+    def reveals(self) -> str:
+        return f"{self.prefix}.reveals"
+
     def of_lanes(self) -> set[str]:
         """What a lane writes in its transactions beside tenant topics, and raw."""
         return {self.raw, self.ledger, self.quarantine, self.holds, self.metering}
@@ -102,6 +106,17 @@ def system_topics(
         ),
         TopicSpec(names.ledger, partitions, delete),
         TopicSpec(names.files, 1, compact),
+        # Who looked at personal data: kept for ever, and when is the broker's word, not the
+        # looker's.
+        TopicSpec(
+            names.reveals,
+            1,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": "-1",
+                "message.timestamp.type": "LogAppendTime",
+            },
+        ),
         TopicSpec(names.metering, partitions, delete),
         TopicSpec(names.usage, partitions, compact),
         TopicSpec(

@@ -1,4 +1,4 @@
-"""`midgate grant add|list|show|confirm|revoke|import`."""
+"""`midgate grant add|list|show|confirm|revoke|import|plan|correct`; the last two beside this."""
 
 import uuid
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from midgate.commands.grant_correct import correct, rows_of
+from midgate.commands.grant_plan import plan
 from midgate.commands.tenant import known_tenant
 from midgate.grant_import import import_file
 from midgate.output import DryRun, Format, Output, Yes, confirm, note, show_record, show_rows
@@ -41,6 +43,8 @@ def register(app: typer.Typer) -> None:
     group.command("confirm")(confirm_)
     group.command("revoke")(revoke)
     group.command("import")(import_)
+    group.command("plan")(plan)
+    group.command("correct")(correct)
     app.add_typer(group, name="grant")
 
 
@@ -195,7 +199,7 @@ def show(context: typer.Context, grant: GrantId, output: Output = Format.TABLE) 
     async def work(session: Session) -> dict[str, Any]:
         if grant not in session.rights.grants:
             raise InputError(f"grant {grant} is not known", hint="`midgate grant list` shows all")
-        return row_of(session, grant)
+        return {**row_of(session, grant), "corrections": rows_of(session, grant)}
 
     show_record("grant", with_rights(context, work), output)
 

@@ -1,6 +1,7 @@
 """`midgate quarantine list|show`."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from typing import Annotated, Any
 
@@ -9,8 +10,12 @@ import typer
 from midgate.effective import settings
 from midgate.output import Format, Output, note, show_record, show_rows
 from midgate.reading import header_texts, last_records, one_record, position_of, reading
+from midgate.restricted import HIDDEN, Look, Reveal, Why, look
+from midgate.rights_session import Actor
 from streams.errors import InputError
 from streams.instants import format_instant
+
+EVENT = "tracking_event"
 
 
 def register(app: typer.Typer) -> None:
@@ -66,16 +71,47 @@ def list_(
 def show(
     context: typer.Context,
     position: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="which record")],
+    reveal: Reveal = False,
+    reason: Why = "",
+    actor: Actor = "",
     output: Output = Format.TABLE,
 ) -> None:
-    """Show one record in quarantine: its reason, origin, headers, and its bytes unchanged."""
+    """Show one record in quarantine: its reason, origin, headers, and what it says.
+
+    Its bytes are as they came and may hold recipients' names anywhere: they are hidden, and of an
+    event that can be read the personal part. --reveal shows all of it and is recorded.
+    """
     effective = settings(context)
     place = position_of(position)
     if place is None:
         raise InputError(f"{position} is no position", hint="PARTITION:OFFSET, as 0:17")
     topic = effective.layout.topics.quarantine
-    record = asyncio.run(one_record(effective.kafka, topic, *place))
+    looked = look(reveal, actor, reason, f"quarantine show {position}")
+
+    async def work() -> Any:
+        found = await one_record(effective.kafka, topic, *place)
+        await looked.record(effective, topic, [found])
+        return found
+
+    record = asyncio.run(work())
+    show_record("quarantine", {**row_of(record), **_content(record, looked)}, output)
+
+
+def _content(record: Any, looked: Look) -> dict[str, Any]:
+    """What may be shown of the bytes."""
+    from schemas.codec import MalformedRecordError, UnknownFrameError, decode
+
     value = bytes(record.value or b"")
-    text = value.decode("utf-8", "replace") if value.isascii() and value else None
-    shown = {**row_of(record), "value_hex": value.hex(), "value_text": text}
-    show_record("quarantine", shown, output)
+    try:
+        name, event = decode(value)
+    except (MalformedRecordError, UnknownFrameError):
+        name, event = "", None
+    shown: dict[str, Any] = {
+        "size": len(value),
+        "sha256": hashlib.sha256(value).hexdigest(),
+        "record": looked.event(event) if event is not None and name == EVENT else None,
+    }
+    if looked.reveal:
+        text = value.decode("utf-8", "replace") if value.isascii() and value else None
+        return {**shown, "value_hex": value.hex(), "value_text": text}
+    return {**shown, "value_hex": HIDDEN, "value_text": HIDDEN}

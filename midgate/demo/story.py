@@ -184,8 +184,10 @@ async def newest(stage: Stage, tenant: str) -> list[dict[str, Any]]:
 
 async def denied(stage: Stage) -> dict[str, Any]:
     """Why the analytics company did not get an event that the platform got."""
-    from midgate.explanation import Question, decided_at_position, explain_event, rights_as_decided
+    from midgate.explanation import Decided, Question, explain_event
+    from midgate.ledger_reading import LedgerSearch
     from midgate.reading import last_records, one_record, reading
+    from midgate.rights_history import replayed
 
     async with reading(stage.kafka) as consumer:
         topic = stage.layout.topics.tenant(scenario.PLATFORM)
@@ -195,10 +197,13 @@ async def denied(stage: Stage) -> dict[str, Any]:
     place = dict(found[0].headers)["ce_id"].decode()
     partition, offset = map(int, place.split("-"))
     record = await one_record(stage.kafka, stage.layout.topics.raw, partition, offset)
-    decided = await decided_at_position(stage.kafka, stage.layout, partition, offset)
-    if decided is None:
+    async with reading(stage.kafka) as consumer:
+        ledger = stage.layout.topics.ledger
+        line, _ = await LedgerSearch(consumer, ledger).find(record)
+    if line is None:
         raise DemoError(f"the ledger has no entry for raw {place}")
-    snapshot = await rights_as_decided(stage.kafka, stage.layout, decided.version)
+    decided = Decided.by(line.entry)
+    snapshot = (await replayed(stage.kafka, stage.layout, [decided.version]))[decided.version]
     asked = Question(tenant=scenario.ANALYST, channel=0, now_ms=decided.at_ms)
     return explain_event(record, snapshot, decided, asked)
 

@@ -28,7 +28,12 @@ def test_a_grant_is_added_explained_and_revoked(midgate):
     explained = midgate("explain", NUMBER)[1]["explain"]
     assert (explained["outcome"], explained["reason"]) == ("delivered", "allowed")
     before = midgate("explain", NUMBER, "--at", "2026-03-31T23:59:59Z")[1]["explain"]
-    assert (before["outcome"], before["reason"]) == ("withheld", "grant_not_yet")
+    assert (before["outcome"], before["reason"]) == ("withheld", "no_grant"), "as rights were then"
+    version = str(answer["change"]["offset"])
+    before = midgate("explain", NUMBER, "--at", version)[1]["explain"]
+    assert (before["outcome"], before["reason"]) == ("withheld", "no_grant")
+    after = midgate("explain", NUMBER, "--at", str(answer["change"]["version"]))[1]["explain"]
+    assert (after["outcome"], after["reason"]) == ("delivered", "allowed")
     assert midgate("explain", NUMBER, "--channel", "api", "--exit-code")[0] == 7
 
     assert midgate("grant", "revoke", "g-1", "--yes")[0] == 0

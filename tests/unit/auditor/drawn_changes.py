@@ -142,6 +142,20 @@ def confirmations(grants: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str,
     )
 
 
+def corrections(grants: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "correction_id": st.sampled_from(["c1", "c2", "c 3"]),
+            "grant_id": grants,
+            "finding": st.sampled_from(["SHOULD_NOT_HAVE_COUNTED", "SHOULD_HAVE_COUNTED"]),
+            "wrong_from": INSTANTS,
+            "wrong_to": MAYBE_INSTANT,
+            "known_at": st.sampled_from([500, 3000, 4000]),
+            "withdrawn": st.booleans(),
+        }
+    )
+
+
 def tokens(holders: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {"merchant_token_id": TOKENS, "tenant_id": holders, "merchant": st.just("")}
@@ -166,6 +180,7 @@ BODIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "GRANT": grants(),
     "GRANT_END": _one("grant_id", GRANTS),
     "GRANT_CONFIRM": confirmations(GRANTS),
+    "GRANT_CORRECTION": corrections(GRANTS),
     "MERCHANT_TOKEN": tokens(TENANTS),
     "MERCHANT_TOKEN_END": _one("merchant_token_id", TOKENS),
     "REVOCATION": revoked_scopes(),
@@ -183,6 +198,7 @@ BODIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 KINDS_DRAWN = (
     ["GRANT"] * 8 + ["TENANT"] * 3 + ["AGREEMENT"] * 3 + ["CRID"] * 2 + ["TERMS"] * 2
     + ["AGREEMENT_SUSPEND", "AGREEMENT_RESUME", "GRANT_END", "TENANT_END", "HEARTBEAT"]
+    + ["GRANT_CORRECTION"]
     + ["GRANT_CONFIRM", "MERCHANT_TOKEN", "REVOCATION", "REVOCATION_LIFT", "RULE_SET"] * 2
     + ["MERCHANT_TOKEN_END", "LAYOUT", "DELIVERER", "LOG_START", "IMPORT_CLOSE"]
 )  # fmt: skip
@@ -227,6 +243,7 @@ def fitting_grants(draw: st.DrawFn) -> dict[str, Any]:
 
 AFTERWARDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "GRANT_CONFIRM": confirmations(st.integers(0, 30).map(lambda number: f"g{number}")),
+    "GRANT_CORRECTION": corrections(st.integers(0, 30).map(lambda number: f"g{number}")),
     "MERCHANT_TOKEN_END": _one("merchant_token_id", TOKENS),
     "REVOCATION": revoked_scopes(),
     "REVOCATION_LIFT": revoked_scopes(),

@@ -42,8 +42,11 @@ KINDS = {
     "REVOCATION": "revocation/v1",
     "REVOCATION_LIFT": "revocation_lift/v1",
     "GRANT_CONFIRM": "grant_confirm/v1",
+    "GRANT_CORRECTION": "grant_correction/v1",
 }
-LATER_KINDS = list(KINDS)[14:]
+ENVELOPES = {
+    kind: 3 if kind == "GRANT_CORRECTION" else 1 + (at >= 14) for at, kind in enumerate(KINDS)
+}
 
 
 def change_id(number: int) -> bytes:
@@ -63,7 +66,7 @@ def change(
 ) -> bytes:
     """A framed envelope with a framed body; a body may also be given as bytes."""
     return encode(
-        "authorization_change/v2" if kind in LATER_KINDS else "authorization_change/v1",
+        f"authorization_change/v{ENVELOPES.get(kind, 1)}",
         {
             "change_id": change_id(number),
             "subject": subject,

@@ -32,6 +32,7 @@ DENIAL: dict[str, Any] = {
     "reason": "agreement_expired",
     "barcode": {"number": "92", "verdict": "owned", "mid": "901234567", "readings": []},
     "channel": "see",
+    "label": None,
     "decided": {"sentence": "decided"},
     "grants": [],
     "tenants": [],

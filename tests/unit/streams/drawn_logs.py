@@ -18,6 +18,7 @@ from streams.rights import Applied, RightsSnapshot
 from tests.unit.streams.log_building import (
     Log,
     agreement_body,
+    correction_body,
     simple_grant,
     tenant_body,
     token_body,
@@ -164,6 +165,9 @@ BODIES: dict[str, st.SearchStrategy[Body]] = {
         st.integers(0, 7),
         st.sampled_from(["GRANTOR", "TENANT"]),
     ),
+    "GRANT_CORRECTION": st.builds(
+        correction_body, st.sampled_from(["c1", "c2"]), st.integers(0, 7).map("g{}".format)
+    ),
     "MERCHANT_TOKEN": st.builds(
         lambda token, tenant: token_body(token, tenant),
         TOKENS,
@@ -180,7 +184,7 @@ KINDS = (
     *["GRANT"] * 7,
     *["GRANT_CONFIRM"] * 2,
     *["REVOCATION", "REVOCATION_LIFT", "RULE_SET"] * 2,
-    *["MERCHANT_TOKEN", "MERCHANT_TOKEN_END"],
+    *["MERCHANT_TOKEN", "MERCHANT_TOKEN_END", "GRANT_CORRECTION"],
     *["CRID", "AGREEMENT", "TERMS", "AGREEMENT_RESUME"] * 2,
     *["IMPORT_CLOSE"] * 3,
     *["TENANT", "AGREEMENT_SUSPEND", "GRANT_END", "TENANT_END"],

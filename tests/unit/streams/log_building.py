@@ -53,6 +53,19 @@ def token_body(merchant_token_id: str, tenant_id: str, merchant: str = "") -> Bo
     }
 
 
+def correction_body(correction_id: str, grant_id: str, **fields: Any) -> Body:
+    return {
+        "correction_id": correction_id,
+        "grant_id": grant_id,
+        "finding": "SHOULD_NOT_HAVE_COUNTED",
+        "wrong_from": 0,
+        "wrong_to": None,
+        "known_at": BEGIN_MS,
+        "withdrawn": False,
+        **fields,
+    }
+
+
 def simple_grant(grant_id: str, tenant_id: str, **fields: Any) -> Body:
     """A grant of scope MID by ownership on every channel, open-ended, unless told otherwise."""
     body = grant_body(

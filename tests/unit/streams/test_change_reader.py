@@ -147,7 +147,7 @@ def test_symbols_stand_in_the_order_of_the_schema(table, record, field):
 
 
 def test_kinds_stand_in_the_order_of_the_envelope_that_brought_them():
-    assert list(KINDS) == symbols("authorization_change/v2", "kind")[1:]
+    assert list(KINDS) == symbols("authorization_change/v3", "kind")[1:]
     first = symbols("authorization_change", "kind")[1:]
     assert {kind for kind, spec in KINDS.items() if spec.envelope == 1} == set(first)
 

@@ -1,0 +1,94 @@
+"""[core] What a tenant got and should not have, and the reverse, by the findings about a grant.
+
+The event is decided twice under the rights as they were: as they stood, and with the one grant put
+right. All else stays: a tenant that had another right to the event was not wrongly served, and a
+grant that should have counted gives nothing where the agreement it rests on was suspended.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from schemas.reasons import Reason
+from streams.decision import Event, Lookup, TenantDecision, decide
+from streams.facts import Correction, Grant
+from streams.plans import EVER_FROM_MS
+
+SHOULD_HAVE = "SHOULD_HAVE_COUNTED"
+
+
+class Breach(StrEnum):
+    """How delivery and right differ."""
+
+    DELIVERED_WRONGLY = "delivered_wrongly"
+    PERSONAL_DATA_DELIVERED_WRONGLY = "personal_data_delivered_wrongly"
+    NOT_DELIVERED = "not_delivered"
+    PERSONAL_DATA_NOT_DELIVERED = "personal_data_not_delivered"
+
+
+class Found(NamedTuple):
+    """`personal_data`: the copy held, or should have held, the recipient's data, if there was any.
+
+    `under` is the grant that it was delivered by, or should have been.
+    """
+
+    breach: Breach
+    personal_data: bool
+    under: str
+
+
+def finding_at(corrections: Iterable[Correction], now_ms: int) -> Correction | None:
+    """The finding that covers an instant; of several, the one written down last."""
+    covering = [
+        one
+        for one in corrections
+        if one.wrong_from <= now_ms and (one.wrong_to is None or now_ms < one.wrong_to)
+    ]
+    return max(covering, key=lambda one: one.changed_at, default=None)
+
+
+def compare(
+    event: Event,
+    now_ms: int,
+    candidates: Sequence[Grant],
+    rights: Lookup,
+    grant: Grant,
+    finding: Correction,
+) -> Found | None:
+    """What was wrong about one event decided at `now_ms`, if anything was.
+
+    `candidates` and `rights` as they were then; `grant` as it is known now.
+    """
+    own = [one for one in candidates if one.tenant_id == grant.tenant_id]
+    others = [one for one in own if one.grant_id != grant.grant_id]
+    right = others
+    if finding.finding == SHOULD_HAVE:
+        right = [*others, in_force(grant)]
+    was = _of_tenant(event, now_ms, own, rights)
+    should = _of_tenant(event, now_ms, right, rights)
+    if was is not None and should is None:
+        return Found(Breach.DELIVERED_WRONGLY, was.restricted, was.grant_id)
+    if was is None and should is not None:
+        return Found(Breach.NOT_DELIVERED, should.restricted, should.grant_id)
+    if was is not None and should is not None and was.restricted != should.restricted:
+        if was.restricted:
+            return Found(Breach.PERSONAL_DATA_DELIVERED_WRONGLY, True, was.grant_id)
+        return Found(Breach.PERSONAL_DATA_NOT_DELIVERED, True, should.grant_id)
+    return None
+
+
+def in_force(grant: Grant) -> Grant:
+    """The grant as if it had always been active and never ended; its scope and terms as known."""
+    return grant._replace(
+        status="ACTIVE", ended=False, effective_from=EVER_FROM_MS, effective_to=None
+    )
+
+
+def _of_tenant(
+    event: Event, now_ms: int, candidates: Sequence[Grant], rights: Lookup
+) -> TenantDecision | None:
+    """The decision for the one tenant of the candidates, if it is to deliver."""
+    for decision in decide(event, now_ms, candidates, rights).tenants:
+        if decision.reason is Reason.ALLOWED:
+            return decision
+    return None
