@@ -67,6 +67,7 @@ CORE = {
         "change_ids",
         "change_reader",
         "changes",
+        "corrected_past",
         "decision",
         "errors",
         "facts",
@@ -101,6 +102,7 @@ CORE = {
         "tenant_vocabulary",
         "topics",
         "usage_records",
+        "what_if",
     ],
     "connectors/see_files": [
         "batches",
