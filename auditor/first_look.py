@@ -253,7 +253,7 @@ def check_undecided(
 
 
 def check_left_waiting(contents: Contents, holds: Holds, findings: Findings) -> None:
-    """Events that wait in a system at rest although their label is there: one finding a partition."""
+    """Events that wait though their label is there, in a system at rest: as above."""
     for number, offsets in holds.left_at_rest():
         findings.add(
             FindingKind.UNDECIDED,

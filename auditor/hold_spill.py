@@ -17,10 +17,12 @@ CREATE TABLE anew (part INTEGER, raw INTEGER, before INTEGER, number INTEGER,
 CREATE TABLE held (part INTEGER, raw INTEGER, pic TEXT, since INTEGER, hold_ms INTEGER,
                    told INTEGER, awaits TEXT, state INTEGER, ended_by INTEGER, record BLOB);
 CREATE UNIQUE INDEX held_by_position ON held (part, raw);
-CREATE INDEX held_by_number ON held (part, pic) WHERE state < 3;
+CREATE INDEX held_by_number ON held (part, pic) WHERE state < 2;
 CREATE INDEX held_due ON held (part, raw) WHERE state = 1;
 """
-COLUMNS = "pic, since, hold_ms, told, awaits, state, ended_by, record"
+HELD = "SELECT pic, since, hold_ms, told, awaits, state, ended_by, record FROM held WHERE "
+ADD = "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+LABELS, NUMBERS = "SELECT at, value FROM ", "SELECT pic FROM "
 HeldRow = tuple[str, int, int, int, str, int, int, bytes]
 
 
@@ -39,15 +41,15 @@ class DiskLabels:
         coming = iter(rows)
         while some := list(islice(coming, ROWS_AT_ONCE)):
             self._database.execute("BEGIN")
-            self._database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", some)
+            self._database.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", some)  # noqa: S608  (a number of ours)
             self._database.execute("COMMIT")
         # Afterwards: a sorted index is made many times faster than one that grows at random.
         self._database.execute(f"CREATE INDEX {name}_by_number ON {name} (pic, at)")
 
     def of(self, partition: int, pic: str) -> list[tuple[int, bytes | None]]:
         """Offset and value of every record of a number, in order."""
-        query = f"SELECT at, value FROM label_{partition} WHERE pic = ? ORDER BY at"
-        return self._database.execute(query, (pic,)).fetchall()
+        rows = f"label_{partition} WHERE pic = ? ORDER BY at"
+        return self._database.execute(f"{LABELS}{rows}", (pic,)).fetchall()
 
 
 class DiskHolds:
@@ -108,34 +110,31 @@ class DiskHolds:
         )
 
     def relabelled(self, partition: int, start: int, end: int) -> Iterator[Held]:
-        """Waiting events of numbers with a label record at start ≤ offset < end."""
-        numbers = f"SELECT pic FROM label_{partition} WHERE at >= ? AND at < ?"
-        condition = f"part = ? AND state = 0 AND pic IN ({numbers}) ORDER BY raw"
+        """WAITING and DUE events of numbers with a label record at start ≤ offset < end."""
+        changed = f"label_{partition} WHERE at >= ? AND at < ?"
+        condition = f"part = ? AND state < 2 AND pic IN ({NUMBERS}{changed}) ORDER BY raw"
         return iter(list(self._read(condition, (partition, start, end))))
 
     def due(self, partition: int, pic: str = "") -> list[int]:
         """Raw offsets that are DUE, in order; of one number if one is given."""
         self._write()
-        of_number = "AND pic = ?" if pic else ""
         rows = self._database.execute(
-            f"SELECT raw FROM held WHERE part = ? AND state = 1 {of_number} ORDER BY raw",
-            (partition, pic) if pic else (partition,),
+            "SELECT raw FROM held WHERE part = ? AND state = 1 AND ? IN ('', pic) ORDER BY raw",
+            (partition, pic),
         )
         return [raw for (raw,) in rows]
 
     def _write(self) -> None:
         if not self._rows:
             return
-        places = ", ".join("?" * len(self._rows[0]))
         self._database.execute("BEGIN")
-        self._database.executemany(f"INSERT OR IGNORE INTO held VALUES ({places})", self._rows)
+        self._database.executemany(ADD, self._rows)
         self._database.execute("COMMIT")
         self._rows.clear()
 
     def _read(self, condition: str, values: tuple[int | str, ...]) -> Iterator[Held]:
         self._write()
-        rows = self._database.execute(f"SELECT {COLUMNS} FROM held WHERE {condition}", values)
-        return map(_held, rows)
+        return map(_held, self._database.execute(f"{HELD}{condition}", values))
 
 
 def _held(row: HeldRow) -> Held:

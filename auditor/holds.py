@@ -80,7 +80,7 @@ class HoldStore(AnewList, Protocol):
         ...
 
     def relabelled(self, partition: int, start: int, end: int) -> Iterator[Held]:
-        """Waiting events of numbers with a label record at start ≤ offset < end."""
+        """WAITING and DUE events of numbers with a label record at start ≤ offset < end."""
         ...
 
     def due(self, partition: int, pic: str = "") -> list[int]:
@@ -137,8 +137,8 @@ class Holds:
             return
         self.labels.load(partition, position)
         for held in self.store.relabelled(partition, before, position):
-            if not self._needs(held, position):
-                self.store.change(partition, held.raw.offset, State.DUE)
+            state = State.WAITING if self._needs(held, position) else State.DUE
+            self.store.change(partition, held.raw.offset, state)
 
     def _needs(self, held: Held, position: int) -> bool:
         scan = read_scan(held.raw.value)

@@ -1,9 +1,9 @@
 """[core] The judge: what every tenant topic and quarantine must hold, against what stands there.
 
-Expected deliveries follow from raw, labels, authorization log and ledger alone. Each ledger entry names
-the version and the clock reading its raw records were decided with; the log is replayed up to
-that version, every record decided anew and compared with what stands next in the topics. What
-does not stand in its turn is settled by a second look at its raw record.
+Expected deliveries follow from raw, labels, authorization log and ledger alone. Each ledger entry
+names the version, the label position and the clock reading its raw records were decided with; the
+log is replayed up to that version, every record decided anew and compared with what stands next in
+the topics. What does not stand in its turn is settled by a second look at its raw record.
 
 Bound of memory, whatever the length of raw, ledger and tenant topics: the rights themselves (as in
 any follower of the log, and 32 bytes a change), `PLANS_MAX` plans, `HELD_MAX` waiting deliveries,

@@ -16,6 +16,7 @@ from auditor.spill import DiskSpill
 LOG_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 APP = "app"
 NOW = 1_780_000_000_000
+DAY_MS = 86_400_000
 OWNED = "9205590123456700000017"
 OWNED_TOO = "92748901234567000000000018"
 OWNED_MID = "901234567"
@@ -248,8 +249,12 @@ def delivered(
     grant_id: str,
     pic: str,
     version: int = VERSION,
+    named_by: bytes = b"",
 ) -> Record:
-    """The record that must stand in a tenant topic for a raw scan of `scan_value`."""
+    """The record that must stand in a tenant topic for a raw scan of `scan_value`.
+
+    `named_by`: index and id of the label that named the owner.
+    """
     cut = scan_value(pic, name=None)
     event = hashlib.blake2b(
         b"\x1f".join([pic.encode(), b"01", b"29666665", b"90009"]), digest_size=12
@@ -261,6 +266,7 @@ def delivered(
         ("ce_id", b"%d-%d" % (raw.partition, raw.offset)),
         ("mg-event", event),
         ("mg-authz", b"0f8fad5b:%d" % version),
+        *((("mg-label", named_by),) if named_by else ()),
         ("mg-grant", grant_id.encode()),
     )
     return Record(topic_partition, offset, raw.timestamp, raw.key, cut, headers)
@@ -268,8 +274,9 @@ def delivered(
 
 def ledger_value(partition: int, raw_from: int, raw_next: int, **fields: Any) -> bytes:
     """A ledger entry of the lane that has this partition."""
+    later = {"decided_anew", "given_up", "not_held", "hold_ms"}
     return encode(
-        "ledger_entry/v1",
+        "ledger_entry/v2" if later & fields.keys() else "ledger_entry/v1",
         {
             "deliverer": f"{APP}-router-{partition}",
             "registration": f"nonce-{partition}",
@@ -284,6 +291,28 @@ def ledger_value(partition: int, raw_from: int, raw_next: int, **fields: Any) ->
             **fields,
         },
     )
+
+
+def label(label_id: str, **fields: Any) -> dict[str, Any]:
+    """A label of Acme's MID that covers the small installation's scans; `fields` differ."""
+    return {
+        "label_id": label_id,
+        "mid": OWNED_MID,
+        "generated_by": "acme",
+        "merchant_token_id": "",
+        "generated_at": NOW,
+        "valid_from": NOW - 10 * DAY_MS,
+        "valid_to": NOW + 10 * DAY_MS,
+        "mailing_date": None,
+        "unique_tracking_id": "",
+        **fields,
+    }
+
+
+def label_record(partition: int, offset: int, pic: str, *labels: dict[str, Any]) -> Record:
+    """A number's history."""
+    value = encode("label/v1", {"pic": pic, "entries": list(labels)})
+    return Record(partition, offset, NOW, pic.encode(), value)
 
 
 def ledger_record(partition: int, offset: int, value: bytes) -> Record:
