@@ -23,6 +23,7 @@ from tests.integration.auditor.conftest import Write
 from tests.kafka_support import KafkaUnderTest
 from tests.rights_support import rights_office
 from tests.router_support import barcode, event, offer
+from tests.unit.auditor.label_world import labelled
 from tests.unit.auditor.world import (
     APP,
     LABEL_NEEDED,
@@ -30,7 +31,6 @@ from tests.unit.auditor.world import (
     RAW,
     clean,
     delivered,
-    labelled,
     quarantined,
     records,
 )
@@ -160,8 +160,8 @@ async def test_an_installation_with_labels_verifies(
     """By the command; the header of a label, and events that waited, are as they must be."""
     await write(labelled(prefix))
     place = ["--bootstrap", kafka.bootstrap, "--prefix", prefix, "--app-id", APP]
-    code = await asyncio.to_thread(run, ["verify", *place, "--output", "json"])
-    answer = json.loads(capsys.readouterr().out)
+    code = await asyncio.to_thread(run, [*place, "verify", "--output", "json"])
+    answer = json.loads(capsys.readouterr().out)["verify"]
     assert (code, answer["ok"], answer["held"]) == (0, True, 0)
     assert answer["withheld"] == {"label_needed": 2, "no_grant": 1}
 

@@ -8,16 +8,13 @@ from auditor.contents import Contents, Scope
 from auditor.findings import FindingKind
 from auditor.judge import Judgement
 from auditor.labels import read_history
+from tests.unit.auditor.label_world import gives_up, label, label_record, labelled
 from tests.unit.auditor.world import (
     LABEL_NEEDED,
     NOW,
     RAW,
     delivered,
-    gives_up,
     judge,
-    label,
-    label_record,
-    labelled,
     ledger_record,
     ledger_value,
     records,
