@@ -22,7 +22,7 @@ from auditor.expected import (
 )
 from auditor.findings import FindingKind, Findings, RawPosition
 from auditor.holds import Holds
-from auditor.ledger import Entry, Ledger, turn_in_raw
+from auditor.ledger import LAST_IN_TURN, TURN_BITS, Entry, Ledger, turn_in_raw
 from auditor.scan_reader import Scan, read_scan
 from auditor.shelves import Judged, Shelf, Spill
 from auditor.structure import Tables
@@ -129,7 +129,8 @@ class FirstLook:
                 if plan.answer.any_scan:
                     plan.uses += 1
                     if plan.routes:
-                        turn = turn_in_raw(raw.offset)
+                        # `turn_in_raw`, written out
+                        turn = raw[1] << TURN_BITS | LAST_IN_TURN
                         self._deliveries(entry, decider, plan, raw, scan, turn)
                     continue
             self._by_itself(entry, decider, raw, scan, mid)
