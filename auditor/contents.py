@@ -102,10 +102,12 @@ class Contents:
     quarantine: Topic
     tenants: dict[str, Topic] = field(default_factory=dict)
     scope: Scope = Scope()
+    labels: Topic = field(default_factory=lambda: Topic("", exists=False))
 
     def all_topics(self) -> list[Topic]:
         """Every topic that is read."""
-        return [self.log, self.raw, self.ledger, self.quarantine, *self.tenants.values()]
+        ours = [self.log, self.raw, self.labels, self.ledger, self.quarantine]
+        return [*ours, *self.tenants.values()]
 
 
 class Share(NamedTuple):

@@ -3,10 +3,8 @@
 Taken twice: by the first look, which compares everything as it comes, and by the second, which
 goes only where something was left open.
 
-What is decided later than in its turn (an event that was held, and released by a ledger entry of
-its own) will be a stretch of its own kind here: its raw positions lie below `decided_to`, where
-today an entry that covers them again is an overlap, found by `auditor/ledger.py`, and passed over.
-Its deliveries do not stand in raw's order and so come to the second look as left open.
+What an entry decides anew or gives up is named in the entry of its stretch, which may hold no raw
+offset beside that.
 """
 
 from bisect import bisect_left
@@ -17,6 +15,7 @@ from math import inf
 from auditor.contents import Contents, Partition, Record, Share
 from auditor.expected import Decider
 from auditor.findings import FindingKind, Findings, RawPosition
+from auditor.labels import Labels
 from auditor.ledger import Entry, check_registration, in_order
 from auditor.log import Replay
 from auditor.tally import Tally
@@ -27,7 +26,7 @@ READ_ON_MAX = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Raw offsets that one entry decided and no entry before it in the ledger did.
+    """Raw offsets that one entry decided and no entry before it in the ledger did, maybe none.
 
     `decider` is at the entry's version and instant; None where no rights can be found for it.
     """
@@ -51,6 +50,7 @@ class Course:
     last: Replay
     findings: Findings
     tally: Tally
+    labels: Labels
     decided_to: dict[int, int] = field(default_factory=dict)
     _registered: set[tuple[str, str]] = field(default_factory=set)
     _registered_at: tuple[int, int] = (-1, -1)
@@ -72,8 +72,8 @@ class Course:
                 decider = behind
             if decider is not None and not self._reaches(decider, entry):
                 decider = None
-            if start < entry.raw_next:
-                yield Stretch(entry, start, entry.raw_next, decider)
+            if start < entry.raw_next or entry.decided_anew or entry.given_up:
+                yield Stretch(entry, start, max(start, entry.raw_next), decider)
         ahead.forget()
         behind.forget()
 
@@ -84,6 +84,7 @@ class Course:
         return Decider(
             replay,
             contents.app_id,
+            self.labels,
             contents.scope.tenant,
             number=self._deciders_made,
             tally=self.tally,
@@ -105,7 +106,7 @@ class Course:
                 raw=RawPosition(entry.partition, entry.raw_from),
             )
             return False
-        decider.begin(entry.version, entry.decided_at)
+        decider.begin(entry.version, entry.decided_at, entry.label_position)
         registrations = decider.replay.rights.registrations
         present = (decider.number, decider.replay.verdicts.get("accepted", 0))
         if present != self._registered_at:

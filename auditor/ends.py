@@ -10,7 +10,7 @@ So, with "end" for the high watermark, waited for until no transaction is open b
 3. the ends of tenant topics and quarantine: all that the settled entries led to lies below them;
 4. the ledger's end: it holds the entry of every record that lies below the ends of step 3. Of
    these later entries, what stands is judged, and what does not stand may still come;
-5. the ends of raw and log: they hold all that the entries were decided from.
+5. the ends of raw, labels and log: they hold all that the entries were decided from.
 
 A transaction that stays open longer than the wait is found, and what it may hide is not judged.
 """
@@ -62,6 +62,9 @@ async def take_ends(
         if absent:
             raise AbsentError(f"no such topic: {', '.join(absent)}")
         log, raw, ledger, quarantine = [(await _describe(clients, [name]))[name] for name in names]
+        labels = Topic(f"{prefix}.labels", exists=f"{prefix}.labels" in known)
+        if labels.exists:
+            labels = (await _describe(clients, [labels.name]))[labels.name]
         settled = await clients.committed.end_offsets(_places([ledger]))
         await _take(clients, [log])
         replay = await _to_the_end(clients, log, Replay(log))
@@ -70,8 +73,8 @@ async def take_ends(
         await _take(clients, [ledger])
         for place, offset in settled.items():
             ledger.partitions[place.partition].settled = offset
-        await _take(clients, [raw, log])
-        contents = Contents(prefix, app_id, log, raw, ledger, quarantine, tenants, scope)
+        await _take(clients, [raw, labels, log])
+        contents = Contents(prefix, app_id, log, raw, ledger, quarantine, tenants, scope, labels)
         await _take_begins(clients, contents)
         return contents, await _to_the_end(clients, log, replay)
 

@@ -100,7 +100,8 @@ class Entitlement:
     """Tenants that get the event with the grant named for each, and why the others do not.
 
     `uncut`: those that get the restricted part, too. `any_scan`: the answer is the same for every
-    scan of this MID and channel.
+    scan of this MID and channel. `asks_label`: a grant with a token would allow if the right label
+    were known; `awaits`: those that get nothing, and would under such a grant.
     """
 
     allowed: dict[str, str] = field(default_factory=dict)
@@ -109,6 +110,8 @@ class Entitlement:
     uncut: frozenset[str] = frozenset()
     billing: dict[str, Billing] = field(default_factory=dict)
     any_scan: bool = True
+    asks_label: bool = False
+    awaits: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -165,9 +168,12 @@ def entitled(candidates: Candidates, mid: str, channel: str, now: int, scan: Sca
     best: dict[str, tuple[tuple[bool, int, str], Judgement]] = {}
     reasons: dict[str, Reason] = {}
     any_scan = True
+    by_token: set[str] = set()
     for grant in candidates.of(mid):
         tenant = grant["tenant_id"]
         judged = judge_grant(candidates, grant, mid, channel, now, scan)
+        if judged.reason is Reason.MERCHANT_TOKEN_MISSING and grant["merchant_token_id"] != "":
+            by_token.add(tenant)
         if tenant not in reasons or NUMBER[judged.reason] > NUMBER[reasons[tenant]]:
             reasons[tenant] = judged.reason
         if judged.reason is Reason.ALLOWED:
@@ -178,7 +184,13 @@ def entitled(candidates: Candidates, mid: str, channel: str, now: int, scan: Sca
             any_scan = False
     if not best:
         reason = max(reasons.values(), key=NUMBER.__getitem__, default=Reason.NO_GRANT)
-        return Entitlement(denied=reasons, reason=reason, any_scan=any_scan)
+        return Entitlement(
+            denied=reasons,
+            reason=reason,
+            any_scan=any_scan,
+            asks_label=bool(by_token),
+            awaits=tuple(sorted(by_token)),
+        )
     return Entitlement(
         allowed={tenant: rank[2] for tenant, (rank, _) in best.items()},
         denied={tenant: reason for tenant, reason in reasons.items() if tenant not in best},
@@ -186,6 +198,8 @@ def entitled(candidates: Candidates, mid: str, channel: str, now: int, scan: Sca
         uncut=frozenset(tenant for tenant, (_, judged) in best.items() if judged.restricted),
         billing={tenant: judged.billing for tenant, (_, judged) in best.items() if judged.billing},
         any_scan=any_scan,
+        asks_label=bool(by_token),
+        awaits=tuple(sorted(by_token - best.keys())),
     )
 
 

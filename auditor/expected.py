@@ -13,6 +13,7 @@ from auditor import avro_reader, entitlement
 from auditor.barcodes import ownership
 from auditor.contents import Record
 from auditor.entitlement import Candidates, Entitlement, entitled
+from auditor.labels import Entry, Labels
 from auditor.log import Replay
 from auditor.scan_reader import Scan, read_scan
 from auditor.tally import Tally
@@ -25,7 +26,7 @@ MINUTE_MS = 60_000
 # A plan takes some 600 bytes; without room, all are forgotten and worked out again.
 PLANS_MAX = 100_000
 FIRST, LAST = float("-inf"), float("inf")
-Consideration = tuple[Scan | None, str, QuarantineReason | Reason | None]
+Consideration = tuple[Scan | None, str, QuarantineReason | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,15 @@ class Outcome:
     """All that follows from one raw record.
 
     Exactly one of these holds: `due` has one record for each entitled tenant; `withheld` says why
-    nobody gets it; `quarantined` says why it could not be decided. (What is held, to be decided
-    later, belongs here as a fourth: nothing is due in its turn.)
+    nobody gets it; `quarantined` says why it could not be decided. `awaits` names the tenants that
+    wait for the label beside that, none if everybody does, and is None where nobody does.
     """
 
     due: dict[str, Due] = field(default_factory=dict)
     denied: dict[str, Reason] = field(default_factory=dict)
     withheld: Reason | None = None
     quarantined: QuarantineReason | None = None
+    awaits: tuple[str, ...] | None = None
 
 
 class Route(NamedTuple):
@@ -69,15 +71,31 @@ class Route(NamedTuple):
     whole: bool
 
 
+class Decision(NamedTuple):
+    """What becomes of one event. `named_by`: the header of the label that named the owner.
+
+    `awaits`: as in `Outcome`.
+    """
+
+    answer: Entitlement
+    routes: list[Route]
+    named_by: Header | None = None
+    awaits: tuple[str, ...] | None = None
+
+
 @dataclass(slots=True)
 class Plan:
-    """The answer for a MID and channel, which holds from `since` until before `until`."""
+    """The answer for a MID and channel, which holds from `since` until before `until`.
+
+    If the answer is not the same for any scan, each event asks anew (`Decider.decision`).
+    """
 
     answer: Entitlement
     since: float
     until: float
     routes: list[Route]
     uses: int = 0
+    named_by: Header | None = None
 
 
 @dataclass(slots=True)
@@ -90,20 +108,23 @@ class Decider:
 
     replay: Replay
     app_id: str
+    labels: Labels
     only_tenant: str = ""
     number: int = 0
     tally: Tally = field(default_factory=Tally)
     candidates: Candidates = field(default_factory=Candidates)
     plans: dict[tuple[str, str], Plan] = field(default_factory=dict)
     now: int = 0
+    label_position: int = -1
     source: Header = ("ce_source", b"")
     authz: Header = ("mg-authz", b"")
     _changes: int = -1
 
-    def begin(self, version: int, now: int) -> None:
-        """Go to an entry's version, which the replay has reached, and instant."""
+    def begin(self, version: int, now: int, label_position: int) -> None:
+        """Go to an entry's version, which the replay has reached, instant and labels."""
         rights = self.replay.rights
         self.now = now
+        self.label_position = label_position
         self.source = ("ce_source", f"/midgate/{self.app_id}".encode())
         self.authz = ("mg-authz", f"{rights.log_id[:8]}:{version}".encode())
         changes = self.replay.verdicts.get("accepted", 0)
@@ -118,9 +139,8 @@ class Decider:
             self.tally.count(plan.answer, plan.uses, self.only_tenant)
         self.plans.clear()
 
-    def plan(self, mid: str, scan: Scan) -> Plan:
-        """The plan for the present version and instant; remembered if it holds for any scan."""
-        channel = scan.channel
+    def plan(self, mid: str, channel: str) -> Plan:
+        """The plan for the present version and instant."""
         known = self.plans.get((mid, channel))
         if known is not None:
             if known.since <= self.now < known.until:
@@ -128,18 +148,55 @@ class Decider:
             self.tally.count(known.answer, known.uses, self.only_tenant)
         elif len(self.plans) >= PLANS_MAX:
             self.forget()
-        happened = entitlement.Scan(scan.event_time, scan.time_basis == "UTC")
-        answer = entitled(self.candidates, mid, channel, self.now, happened)
+        # Where the answer is the same for any scan, it is for this one.
+        answer = entitled(self.candidates, mid, channel, self.now, entitlement.Scan(0, True))
         since, until = self._interval(mid)
-        routes = [
+        made = Plan(answer, since, until, self._routes(answer))
+        self.plans[mid, channel] = made
+        return made
+
+    def decision(self, raw: Record, scan: Scan, mid: str) -> Decision:
+        """What becomes of an event that a plan does not decide, or whose number names no owner."""
+        if mid:
+            answer = self._answer(mid, scan, None)
+            if not answer.asks_label:
+                return Decision(answer, self._routes(answer))
+        pic = ownership(scan.barcode).pic
+        label, reason = self.labels.covering(raw.partition, self.label_position, pic, scan)
+        may_wait = reason is Reason.LABEL_NEEDED and self.label_position >= 0
+        if mid:
+            if label is not None:
+                answer = self._answer(mid, scan, label)
+            waits = may_wait and bool(answer.awaits)
+            return Decision(answer, self._routes(answer), None, answer.awaits if waits else None)
+        if label is None:
+            return Decision(Entitlement(reason=reason), [], None, () if may_wait else None)
+        answer = self._answer(label.mid, scan, label)
+        named_by = f"{label.number}:{label.label_id}".encode()
+        return Decision(answer, self._routes(answer), ("mg-label", named_by))
+
+    def anew(self, raw: Record, scan: Scan, awaits: tuple[str, ...]) -> Decision:
+        """What becomes of an event that waited: a delivery to those that wait, or none."""
+        decision = self.decision(raw, scan, ownership(scan.barcode).mid)
+        routes = decision.routes
+        if awaits:
+            routes = [route for route in routes if route.tenant in awaits]
+        return decision._replace(routes=routes, awaits=None)
+
+    def _answer(self, mid: str, scan: Scan, label: Entry | None) -> Entitlement:
+        plan = self.plan(mid, scan.channel)
+        if plan.answer.any_scan:
+            return plan.answer
+        proof = label and entitlement.Label(label.mid, label.generated_by, label.merchant_token_id)
+        happened = entitlement.Scan(scan.event_time, scan.time_basis == "UTC", proof)
+        return entitled(self.candidates, mid, scan.channel, self.now, happened)
+
+    def _routes(self, answer: Entitlement) -> list[Route]:
+        return [
             self._route(answer, tenant, grant_id)
             for tenant, grant_id in answer.allowed.items()
             if self.only_tenant in ("", tenant)
         ]
-        made = Plan(answer, since, until, routes)
-        if answer.any_scan:
-            self.plans[mid, channel] = made
-        return made
 
     def _route(self, answer: Entitlement, tenant_id: str, grant_id: str) -> Route:
         tenant = self.candidates.tables.tenants[tenant_id]
@@ -172,21 +229,31 @@ class Decider:
             yield "rule_set", rules
 
     def outcome(self, raw: Record) -> Outcome:
-        """What must follow from one raw record, written out."""
+        """What must follow from one raw record in its turn, written out."""
         scan, mid, reason = consider(raw)
-        if isinstance(reason, QuarantineReason):
-            return Outcome(quarantined=reason)
         if scan is None or reason is not None:
-            return Outcome(withheld=reason)
-        plan = self.plan(mid, scan)
-        answer = plan.answer
-        if not answer.allowed:
-            return Outcome(denied=answer.denied, withheld=answer.reason)
-        event = event_id(ownership(scan.barcode).pic, scan)
-        due = {route.tenant: self._due(raw, scan, route, event) for route in plan.routes}
-        return Outcome(due=due, denied=answer.denied)
+            return Outcome(quarantined=reason)
+        return self._written(raw, scan, self.decision(raw, scan, mid))
 
-    def _due(self, raw: Record, scan: Scan, route: Route, event: bytes) -> Due:
+    def outcome_anew(self, raw: Record, awaits: tuple[str, ...]) -> Outcome:
+        """What must follow from one that waited, when it is decided anew."""
+        scan = read_scan(raw.value)
+        assert isinstance(scan, Scan)  # it was read before it waited
+        return self._written(raw, scan, self.anew(raw, scan, awaits))
+
+    def _written(self, raw: Record, scan: Scan, decision: Decision) -> Outcome:
+        answer = decision.answer
+        event = event_id(ownership(scan.barcode).pic, scan)
+        due = {
+            route.tenant: self._due(raw, scan, route, event, decision.named_by)
+            for route in decision.routes
+        }
+        withheld = None if answer.allowed else answer.reason
+        return Outcome(due, answer.denied, withheld, awaits=decision.awaits)
+
+    def _due(
+        self, raw: Record, scan: Scan, route: Route, event: bytes, named_by: Header | None
+    ) -> Due:
         assert raw.value is not None  # it was read as an event
         headers: Headers = (
             ("ce_specversion", b"1.0"),
@@ -195,6 +262,7 @@ class Decider:
             ("ce_id", f"{raw.partition}-{raw.offset}".encode()),
             ("mg-event", event),
             self.authz,
+            *(() if named_by is None else (named_by,)),
             route.grant,
         )
         return Due(
@@ -214,7 +282,7 @@ def gets_restricted(answer: Entitlement, tenant_id: str) -> bool:
 
 
 def consider(raw: Record) -> Consideration:
-    """The event and its owner; or the reason why it is quarantined, or withheld for all."""
+    """The event and its owner, none where a label names it; or why it is quarantined."""
     scan = read_scan(raw.value)
     if not isinstance(scan, Scan):
         return None, "", scan
@@ -224,7 +292,7 @@ def consider(raw: Record) -> Consideration:
     if owner.verdict is BarcodeVerdict.OWNED:
         return scan, owner.mid, None
     if owner.verdict is BarcodeVerdict.NO_OWNER:
-        return scan, "", Reason.LABEL_NEEDED
+        return scan, "", None
     return scan, "", QuarantineReason(owner.reason)
 
 

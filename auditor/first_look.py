@@ -11,13 +11,22 @@ from dataclasses import dataclass, field
 from auditor.barcodes import ownership
 from auditor.contents import Contents, Partition, Record
 from auditor.course import Course, RawReader
-from auditor.expected import Decider, Plan, consider, event_id, quarantine_due
+from auditor.expected import (
+    Decider,
+    Decision,
+    Headers,
+    Plan,
+    consider,
+    event_id,
+    quarantine_due,
+)
 from auditor.findings import FindingKind, Findings, RawPosition
-from auditor.ledger import Entry, Ledger
-from auditor.scan_reader import Scan
-from auditor.shelves import Shelf, Spill
+from auditor.holds import Holds
+from auditor.ledger import LAST_IN_TURN, TURN_BITS, Entry, Ledger, turn_in_raw
+from auditor.scan_reader import Scan, read_scan
+from auditor.shelves import Judged, Shelf, Spill
 from auditor.structure import Tables
-from schemas.reasons import QuarantineReason
+from schemas.reasons import QuarantineReason, Reason
 
 SPEC_VERSION, EVENT_TYPE = ("ce_specversion", b"1.0"), ("ce_type", b"org.midgate.scan.v1")
 
@@ -40,6 +49,8 @@ class FirstLook:
     spill: Spill
     excused: Excused
     progress: Callable[[int], None]
+    holds: Holds
+    judged: dict[int, Judged]
 
     def compare(self, course: Course) -> dict[int, RawReader]:
         """Go the whole course; answers the readers of raw, which stand where it ends."""
@@ -53,45 +64,101 @@ class FirstLook:
             reader = readers.setdefault(stretch.entry.partition, RawReader(Partition()))
             for records in reader.up_to(stretch.start):
                 tally.raw += len(records)  # in a gap of the ledger, which was found
+            if stretch.decider is None:
+                self.holds.skip(stretch.entry, stretch.start, stretch.end)
+            else:
+                self._waiting(stretch.entry, stretch.decider)
             for records in reader.up_to(stretch.end):
                 tally.raw += len(records)
                 self.progress(len(records))
                 if stretch.decider is not None:
                     tally.decided += len(records)
                     self._compare(stretch.entry, stretch.decider, records)
+            if stretch.decider is not None and stretch.entry.not_held:
+                self.holds.check_not_held(stretch.entry, stretch.start)
         for shelf in self.shelves.values():
             shelf.drain()
         return readers
+
+    def _waiting(self, entry: Entry, decider: Decider) -> None:
+        """What an entry decides before its span: events that waited."""
+        holds, tally = self.holds, decider.tally
+        holds.begin(entry)
+        judged_from = self._judged_from(entry.partition)
+        for offset in entry.decided_anew:
+            held = holds.decide_anew(entry, offset, judged_from)
+            if held is not None:
+                tally.held -= 1
+                scan = read_scan(held.raw.value)
+                assert isinstance(scan, Scan)  # it was read before it was held
+                decision = decider.anew(held.raw, scan, held.awaits)
+                if held.awaits:
+                    tally.due.update(route.tenant for route in decision.routes)
+                else:
+                    tally.count(decision.answer, 1, decider.only_tenant)
+                turn = holds.turn(entry.partition, offset, held.awaits[0] if held.awaits else "")
+                self._deliveries(entry, decider, decision, held.raw, scan, turn)
+        for offset in entry.given_up:
+            held = holds.give_up(entry, offset, judged_from)
+            if held is not None:
+                tally.held -= 1
+                if not held.awaits:
+                    tally.withheld[Reason.LABEL_NEEDED.value] += 1
+        if entry.raw_from < entry.raw_next:
+            holds.check_left(entry)
+
+    def _judged_from(self, partition: int) -> int:
+        held = self.contents.raw.partitions.get(partition, Partition())
+        return max(self.judged[partition].start, held.begin)
 
     def _compare(self, entry: Entry, decider: Decider, records: list[Record]) -> None:
         tally, now = decider.tally, decider.now
         plans = decider.plans
         for raw in records:
             scan, mid, reason = consider(raw)
-            if scan is not None and reason is None:
-                plan = plans.get((mid, scan.channel))
-                if plan is None or not plan.since <= now < plan.until:
-                    plan = decider.plan(mid, scan)
-                if plan.answer.any_scan:
-                    plan.uses += 1
-                else:
-                    tally.count(plan.answer, 1, decider.only_tenant)
-                if plan.routes:
-                    self._deliveries(entry, decider, plan, raw, scan)
-            elif isinstance(reason, QuarantineReason):
+            if reason is not None:
                 tally.quarantined[reason.value] += 1
                 if not self.contents.scope.tenant:
                     self._quarantined(entry, raw, reason)
-            elif reason is not None:
-                tally.withheld[reason.value] += 1
+                continue
+            assert scan is not None  # or there were a reason
+            if mid:
+                plan = plans.get((mid, scan.channel))
+                if plan is None or not plan.since <= now < plan.until:
+                    plan = decider.plan(mid, scan.channel)
+                if plan.answer.any_scan:
+                    plan.uses += 1
+                    if plan.routes:
+                        # `turn_in_raw`, written out
+                        turn = raw[1] << TURN_BITS | LAST_IN_TURN
+                        self._deliveries(entry, decider, plan, raw, scan, turn)
+                    continue
+            self._by_itself(entry, decider, raw, scan, mid)
+
+    def _by_itself(self, entry: Entry, decider: Decider, raw: Record, scan: Scan, mid: str) -> None:
+        """An event that no plan decides: its time or its label does, and it may wait for one."""
+        decision = decider.decision(raw, scan, mid)
+        waits = False
+        if decision.awaits is not None:
+            waits = self.holds.hold(entry, raw, ownership(scan.barcode).pic, decision.awaits)
+            decider.tally.held += waits
+        if not waits or decision.awaits:
+            decider.tally.count(decision.answer, 1, decider.only_tenant)
+        self._deliveries(entry, decider, decision, raw, scan, turn_in_raw(raw.offset))
 
     def _deliveries(
-        self, entry: Entry, decider: Decider, plan: Plan, raw: Record, scan: Scan
+        self,
+        entry: Entry,
+        decider: Decider,
+        decided: Plan | Decision,
+        raw: Record,
+        scan: Scan,
+        turn: int,
     ) -> None:
         partition, offset, timestamp, key, value, _, _ = raw
         assert value is not None  # it was read as an event
         cut = value[: scan.restricted_at] + b"\0"
-        headers = (
+        headers: Headers = (
             SPEC_VERSION,
             EVENT_TYPE,
             decider.source,
@@ -99,12 +166,14 @@ class FirstLook:
             ("mg-event", event_id(ownership(scan.barcode).pic, scan)),
             decider.authz,
         )
+        if decided.named_by is not None:
+            headers = (*headers, decided.named_by)
         shelves = self.shelves
-        for _, topic, partitions, grant, whole in plan.routes:
+        for _, topic, partitions, grant, whole in decided.routes:
             shelf = shelves.get((topic, partition % partitions))
-            record = None if shelf is None else shelf.take(partition, offset)
+            record = None if shelf is None else shelf.take(partition, offset, turn)
             if record is None:
-                self._absent(entry, raw, topic, shelf)
+                self._absent(entry, raw, topic, shelf, turn)
             elif record[2:6] != (timestamp, key, value if whole else cut, (*headers, grant)):
                 position = RawPosition(partition, offset)
                 self.spill.standing(position, topic, record, turn=True)
@@ -112,9 +181,10 @@ class FirstLook:
     def _quarantined(self, entry: Entry, raw: Record, reason: QuarantineReason) -> None:
         due = quarantine_due(self.contents.quarantine.name, raw, reason)
         shelf = self.shelves.get((due.topic, due.partition))
-        record = None if shelf is None else shelf.take(raw.partition, raw.offset)
+        turn = turn_in_raw(raw.offset)
+        record = None if shelf is None else shelf.take(raw.partition, raw.offset, turn)
         if record is None:
-            self._absent(entry, raw, due.topic, shelf)
+            self._absent(entry, raw, due.topic, shelf, turn)
         elif (record.timestamp, record.key, record.value, record.headers) != (
             due.timestamp,
             due.key,
@@ -124,7 +194,9 @@ class FirstLook:
             position = RawPosition(raw.partition, raw.offset)
             self.spill.standing(position, due.topic, record, turn=True)
 
-    def _absent(self, entry: Entry, raw: Record, topic: str, shelf: Shelf | None) -> None:
+    def _absent(
+        self, entry: Entry, raw: Record, topic: str, shelf: Shelf | None, turn: int
+    ) -> None:
         """Nothing stands in turn: excused, or left open."""
         since = self.contents.scope.since_ms
         if not entry.settled or (since is not None and raw.timestamp < since):
@@ -137,7 +209,7 @@ class FirstLook:
         elif shelf.read_out and shelf.partition.high_watermark > shelf.partition.end:
             self.excused.behind[topic] += 1
             return
-        elif shelf.may_be_gone(position) and shelf.excused < shelf.partition.begin:
+        elif shelf.may_be_gone(raw.partition, turn) and shelf.excused < shelf.partition.begin:
             # No more can be gone than there are offsets below the beginning.
             shelf.excused += 1
             self.excused.gone[topic] += 1
@@ -179,3 +251,16 @@ def check_undecided(
                 raw=RawPosition(number, first),
             )
     return read
+
+
+def check_left_waiting(contents: Contents, holds: Holds, findings: Findings) -> None:
+    """Events that wait though their label is there, in a system at rest: as above."""
+    for number, offsets in holds.left_at_rest():
+        findings.add(
+            FindingKind.UNDECIDED,
+            f"{len(offsets)} events from {number}-{offsets[0]} on have their label and still wait",
+            topic=contents.raw.name,
+            partition=number,
+            offset=offsets[0],
+            raw=RawPosition(number, offsets[0]),
+        )

@@ -1,13 +1,14 @@
 """[core] The judge: what every tenant topic and quarantine must hold, against what stands there.
 
-Expected deliveries follow from raw, authorization log and ledger alone. Each ledger entry names
-the version and the clock reading its raw records were decided with; the log is replayed up to
-that version, every record decided anew and compared with what stands next in the topics. What
-does not stand in its turn is settled by a second look at its raw record.
+Expected deliveries follow from raw, labels, authorization log and ledger alone. Each ledger entry
+names the version, the label position and the clock reading its raw records were decided with; the
+log is replayed up to that version, every record decided anew and compared with what stands next in
+the topics. What does not stand in its turn is settled by a second look at its raw record.
 
 Bound of memory, whatever the length of raw, ledger and tenant topics: the rights themselves (as in
 any follower of the log, and 32 bytes a change), `PLANS_MAX` plans, `HELD_MAX` waiting deliveries,
-one piece of each partition, `FINDINGS_KEPT_MAX` findings. All else is on disk (auditor/spill.py).
+one piece of each partition, the labels of `NUMBERS_REMEMBERED_MAX` numbers, `FINDINGS_KEPT_MAX`
+findings. All else is on disk (auditor/spill.py).
 """
 
 from collections import Counter
@@ -18,7 +19,9 @@ from typing import Protocol
 from auditor.contents import ALL, Contents, Share
 from auditor.course import Course
 from auditor.findings import FindingKind, Findings
-from auditor.first_look import Excused, FirstLook, check_undecided
+from auditor.first_look import Excused, FirstLook, check_left_waiting, check_undecided
+from auditor.holds import Holds, HoldStore
+from auditor.labels import Labels, LabelStore
 from auditor.ledger import Covered, Ledger, survey
 from auditor.log import Replay, check_log
 from auditor.placements import OpenPositions, SecondLook
@@ -29,6 +32,16 @@ from auditor.tally import Tally
 
 class Aside(Spill, OpenPositions, Protocol):
     """Where a judge sets aside what it cannot keep in memory."""
+
+    @property
+    def labels(self) -> LabelStore:
+        """All labels."""
+        ...
+
+    @property
+    def holds(self) -> HoldStore:
+        """Events that wait or have waited for one."""
+        ...
 
 
 @dataclass(slots=True)
@@ -73,17 +86,21 @@ def judge(
         check_log(contents, last, findings)
         _check_open_transactions(contents, findings)
     tables = last.rights.tables
-    ledger = survey(contents, share, last.rights.log_id, findings)
-    census = Census(share, _judged(contents, ledger), findings, aside)
+    ledger = survey(contents, share, last.rights.log_id, findings, aside.holds)
+    labels = Labels(contents.labels, aside.labels, findings)
+    holds = Holds(aside.holds, labels, findings, contents.ledger.name)
+    census = Census(share, _judged(contents, ledger), findings, aside, holds)
     shelves = _shelves(contents, tables, census)
     excused = Excused()
-    course = Course(contents, share, last, findings, tally)
-    first = FirstLook(contents, tables, shelves, aside, excused, progress)
+    course = Course(contents, share, last, findings, tally, labels)
+    first = FirstLook(contents, tables, shelves, aside, excused, progress, holds, census.judged)
     readers = first.compare(course)
     if contents.scope.at_rest:
         tally.raw += check_undecided(contents, ledger, readers, findings)
-    again = Course(contents, share, last, Findings(), Tally())
-    SecondLook(contents, tables, findings, _kept_from(shelves, census)).settle(again, aside)
+        check_left_waiting(contents, holds, findings)
+    again = Course(contents, share, last, Findings(), Tally(), labels)
+    second = SecondLook(contents, tables, findings, _kept_from(shelves, census), holds, census)
+    second.settle(again, aside)
     _finish_tally(contents, tables, shelves, census, tally)
     return Judgement(
         findings,
@@ -128,7 +145,7 @@ def _judged(contents: Contents, ledger: Ledger) -> dict[int, Judged]:
 
 
 def _shelves(contents: Contents, tables: Tables, census: Census) -> dict[tuple[str, int], Shelf]:
-    partitions_of = {body["topic"]: body["partitions"] for body in tables.tenants.values()}
+    tenant_of = {body["topic"]: tenant for tenant, body in tables.tenants.items()}
     shelves = {}
     for topic in contents.tenants.values():
         for number, partition in sorted(topic.partitions.items()):
@@ -137,7 +154,7 @@ def _shelves(contents: Contents, tables: Tables, census: Census) -> dict[tuple[s
                 topic.name,
                 number,
                 partition,
-                partitions=partitions_of.get(topic.name, 0),
+                tenant=tenant_of.get(topic.name, ""),
             )
     if not contents.scope.tenant:
         topic = contents.quarantine
@@ -147,7 +164,6 @@ def _shelves(contents: Contents, tables: Tables, census: Census) -> dict[tuple[s
                 topic.name,
                 number,
                 partition,
-                partitions=len(topic.partitions),
                 quarantine=True,
             )
     return shelves
@@ -157,7 +173,7 @@ def _kept_from(
     shelves: dict[tuple[str, int], Shelf], census: Census
 ) -> dict[tuple[str, int, int], int | None]:
     return {
-        (topic, number, raw_partition): shelf.first_kept.get(raw_partition)
+        (topic, number, raw_partition): shelf.first_turn(raw_partition)
         for (topic, number), shelf in shelves.items()
         if shelf.partition.begin > 0
         for raw_partition in census.judged

@@ -1,21 +1,28 @@
 """[core] Reads the decision ledger, and checks it against itself and the log.
 
-Entries of one raw partition must join without gap or overlap; version and clock never go back;
-every entry stands on an accepted registration below its version.
+Entries of one raw partition must join without gap or overlap; version, clock and label position
+never go back; every entry stands on an accepted registration below its version. (What entries say
+of events that wait for a label is checked by `auditor/holds.py`.)
 
 The ledger is read twice: `survey` checks it and learns how far it reaches, `in_order` hands out
 the entries to be judged. Neither keeps more than an entry of each partition.
+
+*Turns* are the order in which records of one raw partition must stand in a topic: an event that is
+decided in its turn comes by its raw offset, one decided anew before the span of that entry.
 """
 
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from auditor import avro_reader
 from auditor.contents import Contents, Partition, Share, Topic
 from auditor.findings import FindingKind, Findings, RawPosition
 from auditor.rights import Registration
+
+TURN_BITS = 32
+LAST_IN_TURN = (1 << TURN_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class Entry:
     """A ledger entry, and where it stands.
 
     What a `settled` one led to must be readable in every topic that is read; what a later one led
-    to can still lie beyond the end of it.
+    to can still lie beyond the end of it. `hold_ms` is None where the entry's version cannot say.
     """
 
     offset: int
@@ -36,6 +43,11 @@ class Entry:
     version: int
     decided_at: int
     settled: bool = True
+    label_position: int = -1
+    decided_anew: tuple[int, ...] = ()
+    given_up: tuple[int, ...] = ()
+    not_held: frozenset[int] = frozenset()
+    hold_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -55,13 +67,37 @@ class Ledger:
     notes: list[str] = field(default_factory=list)
 
 
-def survey(contents: Contents, share: Share, log_id: str, findings: Findings) -> Ledger:
+class AnewList(Protocol):
+    """Where it is noted which events are decided anew."""
+
+    def list_anew(self, partition: int, offset: int, before: int, number: int) -> None:
+        """An event is decided anew before raw offset `before`, as the `number`th of its partition.
+
+        The first time counts.
+        """
+        ...
+
+
+def turn_in_raw(offset: int) -> int:
+    """The turn of an event that is decided when raw comes to it."""
+    return offset << TURN_BITS | LAST_IN_TURN
+
+
+def turn_anew(before: int, number: int) -> int:
+    """The turn of the `number`th event of a partition that is decided anew."""
+    return before << TURN_BITS | number
+
+
+def survey(
+    contents: Contents, share: Share, log_id: str, findings: Findings, anew: AnewList
+) -> Ledger:
     """Check every entry against the one before it in its partition."""
     ledger, topic = Ledger(), contents.ledger
     for number, partition in sorted(topic.partitions.items()):
         if not share.takes(number):
             continue
         before: Entry | None = None
+        listed = 0
         for entry in _entries(topic.name, number, partition, findings):
             if before is None:
                 _check_start(topic.name, partition, contents.raw, entry, findings, ledger.notes)
@@ -69,6 +105,12 @@ def survey(contents: Contents, share: Share, log_id: str, findings: Findings) ->
             else:
                 _check_join(topic.name, before, entry, findings)
             before = entry
+            for offset in entry.decided_anew:
+                if offset < entry.raw_from:
+                    start = max(entry.raw_from, covered.raw_next)
+                    anew.list_anew(number, offset, start, listed)
+                listed += 1
+            _check_labels(contents, entry, findings)
             covered.raw_next = max(covered.raw_next, entry.raw_next)
             if entry.settled:
                 covered.settled_to = max(covered.settled_to, entry.raw_next)
@@ -139,7 +181,7 @@ def _entries(topic: str, number: int, partition: Partition, findings: Findings) 
                     problem = f"a {name} stands in the ledger"
                 elif body["partition"] != number:
                     problem = f"an entry of raw partition {body['partition']}"
-                elif not 0 <= body["raw_from"] < body["raw_next"]:
+                elif not _is_span(body):
                     problem = f"an entry from {body['raw_from']} to {body['raw_next']}"
                 else:
                     yield _entry(record.offset, body, settled=partition.is_settled(record.offset))
@@ -151,6 +193,13 @@ def _entries(topic: str, number: int, partition: Partition, findings: Findings) 
                 partition=number,
                 offset=record.offset,
             )
+
+
+def _is_span(body: dict[str, Any]) -> bool:
+    """Whether raw offsets go up; an entry that only ends waiting has none."""
+    start, end = body["raw_from"], body["raw_next"]
+    ends = body.get("decided_anew") or body.get("given_up")
+    return 0 <= start < end or (0 <= start == end and bool(ends))
 
 
 def _entry(offset: int, body: dict[str, Any], *, settled: bool) -> Entry:
@@ -165,6 +214,11 @@ def _entry(offset: int, body: dict[str, Any], *, settled: bool) -> Entry:
         body["version"],
         body["decided_at"],
         settled,
+        body["label_position"],
+        tuple(body.get("decided_anew", ())),
+        tuple(body.get("given_up", ())),
+        frozenset(body.get("not_held", ())),
+        body.get("hold_ms"),
     )
 
 
@@ -199,6 +253,20 @@ def _check_start(
         )
 
 
+def _check_labels(contents: Contents, entry: Entry, findings: Findings) -> None:
+    """Nobody can have known labels beyond the end of their partition."""
+    held = contents.labels.partitions.get(entry.partition, Partition())
+    if entry.label_position > held.end:
+        findings.add(
+            FindingKind.LEDGER_FUTURE_LABELS,
+            f"decided at label position {entry.label_position}; the labels end at {held.end}",
+            topic=contents.ledger.name,
+            partition=entry.partition,
+            offset=entry.offset,
+            raw=RawPosition(entry.partition, entry.raw_from),
+        )
+
+
 def _check_join(topic: str, before: Entry, entry: Entry, findings: Findings) -> None:
     problems = []
     if entry.raw_from > before.raw_next:
@@ -224,6 +292,13 @@ def _check_join(topic: str, before: Entry, entry: Entry, findings: Findings) -> 
             (
                 FindingKind.LEDGER_VERSION_BACK,
                 f"decided with version {entry.version}, after {before.version}",
+            )
+        )
+    if entry.label_position < before.label_position:
+        problems.append(
+            (
+                FindingKind.LEDGER_LABELS_BACK,
+                f"decided at label position {entry.label_position}, after {before.label_position}",
             )
         )
     for kind, sentence in problems:

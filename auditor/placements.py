@@ -11,8 +11,11 @@ from typing import Protocol
 
 from auditor.contents import Contents, Partition, Record
 from auditor.course import Course, RawReader
-from auditor.expected import Due, Outcome, quarantine_due
+from auditor.expected import Decider, Due, Outcome, quarantine_due
 from auditor.findings import FindingKind, Findings, RawPosition
+from auditor.holds import Holds, State
+from auditor.ledger import Entry, turn_in_raw
+from auditor.shelves import Census
 from auditor.structure import Tables
 
 
@@ -45,6 +48,14 @@ class OpenPositions(Protocol):
         """Forget these: they were judged."""
         ...
 
+    def postpone(self, position: RawPosition, topics: list[str]) -> None:
+        """Do not forget these yet: they are judged when the event is decided anew."""
+        ...
+
+    def postponed(self, partition: int, offset: int) -> Open | None:
+        """What was postponed about a position, and is forgotten now."""
+        ...
+
     def left(self) -> Iterator[Open]:
         """All that were not settled, by raw position."""
         ...
@@ -54,14 +65,16 @@ class OpenPositions(Protocol):
 class SecondLook:
     """Names what was left open.
 
-    `kept_from` is, by topic, partition and raw partition, the first raw offset that stands there,
-    for partitions from which retention has taken something.
+    `kept_from` is, by topic, partition and raw partition, the turn of the first record that stands
+    there, for partitions from which retention has taken something.
     """
 
     contents: Contents
     tables: Tables
     findings: Findings
     kept_from: dict[tuple[str, int, int], int | None]
+    holds: Holds
+    census: Census
     tenant_of: dict[str, str] = field(default_factory=dict)
 
     def settle(self, course: Course, open_positions: OpenPositions) -> None:
@@ -73,6 +86,7 @@ class SecondLook:
         for stretch in course.stretches():
             number = stretch.entry.partition
             if stretch.decider is not None:
+                self._settle_anew(stretch.entry, stretch.decider, open_positions)
                 for one in open_positions.open_in(number, stretch.start, stretch.end):
                     if number not in readers:
                         held = self.contents.raw.partitions.get(number, Partition())
@@ -83,12 +97,39 @@ class SecondLook:
                     if raw is None:
                         self._no_such_raw(one, "no raw record stands there")
                     else:
-                        self._compare(one, raw, stretch.decider.outcome(raw))
+                        outcome = stretch.decider.outcome(raw)
+                        self._leave_for_later(one, outcome, open_positions)
+                        self._compare(one, raw, outcome, turn_in_raw(raw.offset))
             open_positions.settle(number, stretch.start, stretch.end)
         for one in open_positions.left():
             self._no_such_raw(one, "no ledger entry decided it")
 
-    def _compare(self, one: Open, raw: Record, outcome: Outcome) -> None:
+    def _settle_anew(self, entry: Entry, decider: Decider, open_positions: OpenPositions) -> None:
+        """What was left for the entry that decided an event anew."""
+        for offset in entry.decided_anew:
+            one = open_positions.postponed(entry.partition, offset)
+            if one is not None:
+                held = self.holds.store.find(entry.partition, offset)
+                assert held is not None  # or nothing were postponed
+                outcome = decider.outcome_anew(held.raw, held.awaits)
+                turn = self.holds.store.turn(entry.partition, offset)
+                self._compare(one, held.raw, outcome, turn or turn_in_raw(offset))
+
+    def _leave_for_later(self, one: Open, outcome: Outcome, open_positions: OpenPositions) -> None:
+        """Of an event that was decided anew later, take out what is due, or not, only then."""
+        held = self.holds.store.find(*one.position)
+        if outcome.awaits is None or held is None or held.state is not State.RELEASED:
+            return
+        later = [
+            topic
+            for topic in {*one.absent, *(topic for topic, _, _ in one.standing)}
+            if held.waits_for(self.tenant_of.get(topic, ""))
+        ]
+        open_positions.postpone(one.position, later)
+        one.absent.difference_update(later)
+        one.standing[:] = [each for each in one.standing if each[0] not in later]
+
+    def _compare(self, one: Open, raw: Record, outcome: Outcome, turn: int) -> None:
         due = {each.topic: each for each in outcome.due.values()}
         quarantine = self.contents.quarantine.name
         if outcome.quarantined is not None and not self.contents.scope.tenant:
@@ -99,7 +140,7 @@ class SecondLook:
                 for record, _ in here:
                     self._undue(topic, record, one.position, outcome)
             elif here:
-                self._judge_copies(due[topic], here, one)
+                self._judge_copies(due[topic], here, one, turn)
             else:
                 self._missing(due[topic], one.position)
 
@@ -120,6 +161,9 @@ class SecondLook:
             self._say(FindingKind.QUARANTINE_EXTRA, topic, record, position, sentence)
             return
         tenant = self.tenant_of.get(topic)
+        if self._may_be_decided_anew(position, outcome, tenant or ""):
+            self.census.behind += 1
+            return
         if tenant is None:
             why = "no tenant has this topic"
         elif outcome.quarantined is not None:
@@ -132,6 +176,13 @@ class SecondLook:
             why = f"{tenant} has no grant for it"
         self._say(FindingKind.WRONG_TENANT, topic, record, position, why)
 
+    def _may_be_decided_anew(self, position: RawPosition, outcome: Outcome, tenant: str) -> bool:
+        """Whether the entry that did so can stand behind the ledger's open transaction."""
+        if outcome.awaits is None or not self.census.judged[position.partition].more:
+            return False
+        held = self.holds.store.find(*position)
+        return held is not None and held.state < State.RELEASED and held.waits_for(tenant)
+
     def _missing(self, due: Due, position: RawPosition) -> None:
         kind = self._kind(due.topic, FindingKind.MISSING, FindingKind.QUARANTINE_MISSING)
         self.findings.add(
@@ -142,12 +193,14 @@ class SecondLook:
             raw=position,
         )
 
-    def _judge_copies(self, due: Due, here: list[tuple[Record, bool]], one: Open) -> None:
+    def _judge_copies(
+        self, due: Due, here: list[tuple[Record, bool]], one: Open, turn: int
+    ) -> None:
         """One copy may be the delivery: the one in its turn, else the first where it is due."""
         in_turn = [record for record, turn in here if turn]
         others = [record for record, turn in here if not turn]
         others.sort(key=lambda each: (each.partition != due.partition, each.partition, each.offset))
-        if not in_turn and (due.topic in one.absent or self._was_excused(due, one.position)):
+        if not in_turn and (due.topic in one.absent or self._was_excused(due, one.position, turn)):
             in_turn = [others.pop(0)]
         for record in others:
             kind = self._kind(due.topic, FindingKind.DOUBLED, FindingKind.QUARANTINE_DOUBLED)
@@ -157,13 +210,13 @@ class SecondLook:
                 named = self._kind(due.topic, kind, FindingKind.QUARANTINE_CHANGED)
                 self._say(named, due.topic, record, one.position, sentence)
 
-    def _was_excused(self, due: Due, position: RawPosition) -> bool:
+    def _was_excused(self, due: Due, position: RawPosition, turn: int) -> bool:
         """Whether its absence in turn was put down to retention, so that this is the delivery."""
         place = (due.topic, due.partition, position.partition)
         if place not in self.kept_from:
             return False
         first = self.kept_from[place]
-        return first is None or position.offset < first
+        return first is None or turn < first
 
     def _kind(self, topic: str, in_tenant: FindingKind, in_quarantine: FindingKind) -> FindingKind:
         return in_quarantine if topic == self.contents.quarantine.name else in_tenant

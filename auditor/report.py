@@ -37,6 +37,7 @@ class Report:
             "log_verdicts": dict(sorted(judgement.verdicts.items())),
             "raw": tally.raw,
             "decided": tally.decided,
+            "held": tally.held,
             "tenants": {
                 tenant: {
                     "due": tally.due[tenant],
@@ -75,6 +76,8 @@ class Report:
             f"log {shown['log_id']}, version {shown['version']}, hash {shown['log_chain'][:16]}",
             f"raw records {shown['raw']}, decided {shown['decided']}",
         ]
+        if shown["held"]:
+            lines.append(f"held for a label {shown['held']}")
         for tenant, counts in shown["tenants"].items():
             lines.append(f"tenant {tenant}: due {counts['due']}, has {counts['has']}")
             lines += [f"  denied, {why}: {n}" for why, n in counts["denied"].items()]

@@ -35,6 +35,7 @@ class Scan(NamedTuple):
     facility_zip: str
     mailing_date: int | None
     channel: str
+    unique_tracking_id: str
     restricted_at: int
 
 
@@ -63,6 +64,7 @@ def read_scan_by_the_rule(value: bytes | None) -> Scan | QuarantineReason:
         fields["facility_zip"],
         fields["mailing_date"],
         fields["channel"],
+        fields["unique_tracking_id"] or "",
         restricted_at,
     )
 
@@ -100,9 +102,11 @@ def _walk(value: bytes) -> Scan | None:
         channel, present = value[at], value[at + 1]
         odd |= channel
         at += 2
+        unique_tracking_id = ""
         if present:
             odd |= (length := value[at])
-            at += 1 + (length >> 1)
+            start, at = at + 1, at + 1 + (length >> 1)
+            unique_tracking_id = value[start:at].decode("ascii")
         texts_present = present
         for _ in TEXTS:
             odd |= (length := value[at])
@@ -137,6 +141,7 @@ def _walk(value: bytes) -> Scan | None:
                 facility_zip,
                 mailing_date,
                 CHANNELS[channel >> 1],
+                unique_tracking_id,
                 restricted_at,
             ),
         )

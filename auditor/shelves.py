@@ -1,8 +1,9 @@
 """[core] The partitions of tenant topics and quarantine, read as the judge goes along.
 
-Within a partition, the records of one raw partition stand in its order, so what must stand next
-and what does stand next can be compared record by record. Several raw partitions share a tenant
-partition: the records of each wait in a queue of their own until raw comes to them.
+Within a partition, the records of one raw partition stand in the order in which they were decided
+(turns, `auditor/ledger.py`), so what must stand next and what does can be compared one by one.
+Several raw partitions share a tenant partition: the records of each wait in a queue of their own
+until raw comes to them.
 
 Bound: `HELD_MAX` waiting records and one piece of each partition; what is more waits on disk.
 What does not stand in its turn goes to the open positions, which are settled at the end
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from auditor.contents import Partition, Record, Share
 from auditor.findings import FindingKind, Findings, RawPosition
+from auditor.holds import Holds
 
 _is_position = re.compile(rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})").fullmatch
 RAW_ORIGIN = b"raw:"
@@ -24,8 +26,8 @@ RAW_ORIGIN = b"raw:"
 HELD_MAX = 50_000
 FETCHED_BACK = 1_000
 Waiting = tuple[int, Record]
-# Where `ce_id` stands among our seven headers.
-CE_ID_AT, HEADERS = 3, 7
+# Where `ce_id` stands among our seven headers, or eight where a label named the owner.
+CE_ID_AT, HEADERS = 3, (7, 8)
 
 
 class Spill(Protocol):
@@ -68,6 +70,7 @@ class Census:
     judged: dict[int, Judged]
     findings: Findings
     spill: Spill
+    holds: Holds
     never_raw: Counter[str] = field(default_factory=Counter)
     context: int = 0
     behind: int = 0
@@ -79,7 +82,8 @@ class Census:
 class Queue:
     """Records of one raw partition in one tenant partition that raw has not come to yet.
 
-    In order: `here`, then so many `away` on disk, then `behind`, on its way there.
+    In order: `here`, then so many `away` on disk, then `behind`, on its way there. `highest` is
+    the turn of one that has left, `highest_raw` its offset.
     """
 
     number: int
@@ -87,10 +91,15 @@ class Queue:
     away: int = 0
     behind: list[Waiting] = field(default_factory=list)
     highest: int = -1
+    highest_raw: int = -1
 
 
 class Shelf:
-    """One partition of a topic. `partitions` is how many its tenant has, 0 if it has no tenant."""
+    """One partition of a topic. `tenant` is the one whose topic it is, empty if none's.
+
+    When a record stands in its turn is known only once raw has come to it: whether a tenant had to
+    wait for an event follows from the decision. So order is judged as records leave their queue.
+    """
 
     def __init__(
         self,
@@ -99,10 +108,11 @@ class Shelf:
         number: int,
         partition: Partition,
         *,
-        partitions: int,
+        tenant: str = "",
         quarantine: bool = False,
     ) -> None:
         self.topic = topic
+        self.tenant = tenant
         self.partition = partition
         self.number = number
         self.first_kept: dict[int, int] = {}
@@ -110,16 +120,15 @@ class Shelf:
         self.records = 0
         self.read_out = False
         self._census = census
-        self._partitions = partitions
         self._quarantine = quarantine
         self._pieces: Iterator[list[Record]] = partition.pieces()
         self._queues: dict[int, Queue] = {}
 
-    def take(self, raw_partition: int, offset: int) -> Record | None:
+    def take(self, raw_partition: int, offset: int, turn: int) -> Record | None:
         """The record that stands in turn for a raw position; None if another, or none, does.
 
-        Positions are asked for in the order of each raw partition. What stands before is set
-        aside as open.
+        Turns of each raw partition are asked for in order. What stands before is set aside as
+        open.
         """
         queue = self._queues.get(raw_partition)
         while True:
@@ -128,13 +137,17 @@ class Shelf:
                     return None
                 queue = self._queues[raw_partition]
             stands_at, record = queue.here[0]
-            if stands_at > offset:
-                return None
-            queue.here.popleft()
-            self._census.held -= 1
             if stands_at == offset:
+                queue.here.popleft()
+                self._census.held -= 1
+                if turn < queue.highest:
+                    self._out_of_order(queue, raw_partition, offset, record)
+                else:
+                    queue.highest, queue.highest_raw = turn, offset
                 return record
-            self._set_aside(RawPosition(raw_partition, stands_at), record)
+            if self._census.holds.turn(raw_partition, stands_at, self.tenant) > turn:
+                return None
+            self._leave_open(queue, raw_partition)
 
     def drain(self) -> None:
         """Set everything aside that is left: nobody asked for it."""
@@ -142,20 +155,46 @@ class Shelf:
             self._drain_queues()
         self._drain_queues()
 
-    def may_be_gone(self, position: RawPosition) -> bool:
+    def may_be_gone(self, raw_partition: int, turn: int) -> bool:
         """Whether an absent record may have stood below what retention has kept here."""
-        first = self.first_kept.get(position.partition)
-        return self.partition.begin > 0 and (first is None or position.offset < first)
+        if self.partition.begin == 0:
+            return False
+        first = self.first_turn(raw_partition)
+        return first is None or turn < first
+
+    def first_turn(self, raw_partition: int) -> int | None:
+        """The turn of the first record that stands here; None if none does."""
+        offset = self.first_kept.get(raw_partition)
+        if offset is None:
+            return None
+        return self._census.holds.turn(raw_partition, offset, self.tenant)
 
     def _drain_queues(self) -> None:
         for raw_partition, queue in self._queues.items():
             while queue.here or self._bring_back(queue):
-                stands_at, record = queue.here.popleft()
-                self._census.held -= 1
-                self._set_aside(RawPosition(raw_partition, stands_at), record)
+                self._leave_open(queue, raw_partition)
 
-    def _set_aside(self, position: RawPosition, record: Record) -> None:
+    def _leave_open(self, queue: Queue, raw_partition: int) -> None:
+        """Set the first of a queue aside: it is not what must stand next."""
+        offset, record = queue.here.popleft()
+        self._census.held -= 1
+        turn = self._census.holds.turn(raw_partition, offset, self.tenant)
+        if turn < queue.highest:
+            self._out_of_order(queue, raw_partition, offset, record)
+        else:
+            queue.highest, queue.highest_raw = turn, offset
+        position = RawPosition(raw_partition, offset)
         self._census.spill.standing(position, self.topic, record, turn=False)
+
+    def _out_of_order(self, queue: Queue, raw_partition: int, offset: int, record: Record) -> None:
+        census = self._census
+        hidden = census.judged[raw_partition].more and census.holds.is_waiting(
+            raw_partition, offset
+        )
+        # The entry that decided it anew may stand behind the ledger's open transaction.
+        if not self._quarantine and not hidden:
+            sentence = f"it stands after raw {raw_partition}-{queue.highest_raw}"
+            self._say(FindingKind.OUT_OF_ORDER, record, (raw_partition, offset), sentence)
 
     def _fill(self, raw_partition: int) -> bool:
         """Bring a record of this raw partition to the head of its queue; False if there is none."""
@@ -234,14 +273,7 @@ class Shelf:
             queue = self._queues[raw_partition] = Queue(census.queues)
             census.queues += 1
             self.first_kept.setdefault(raw_partition, offset)
-        if offset > queue.highest:
-            queue.highest = offset
-        elif offset < queue.highest and not self._quarantine:
-            sentence = f"it stands after raw {raw_partition}-{queue.highest}"
-            self._say(FindingKind.OUT_OF_ORDER, record, position, sentence)
-        if not self._partitions or raw_partition % self._partitions != self.number:
-            self._set_aside(RawPosition(raw_partition, offset), record)
-        elif queue.away:
+        if queue.away:
             queue.behind.append((offset, record))
         else:
             queue.here.append((offset, record))
@@ -258,7 +290,7 @@ class Shelf:
                     self._census.never_raw[reason.decode("utf-8", "replace")] += 1
                 return None
             claim = origin.removeprefix(RAW_ORIGIN)
-        elif len(headers) == HEADERS and headers[CE_ID_AT][0] == "ce_id":
+        elif len(headers) in HEADERS and headers[CE_ID_AT][0] == "ce_id":
             claim = headers[CE_ID_AT][1] or b""
         else:
             claim = _last(record, "ce_id") or b""

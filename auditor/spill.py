@@ -12,6 +12,7 @@ from typing import Self
 
 from auditor.contents import Record
 from auditor.findings import RawPosition
+from auditor.hold_spill import DiskHolds, DiskLabels
 from auditor.placements import Open
 from auditor.shelves import Waiting
 
@@ -21,7 +22,7 @@ TABLES = """
 CREATE TABLE waiting (place INTEGER PRIMARY KEY, queue INTEGER, raw INTEGER, record BLOB);
 CREATE INDEX waiting_by_queue ON waiting (queue, place);
 CREATE TABLE open (place INTEGER PRIMARY KEY, part INTEGER, raw INTEGER, topic TEXT, turn INTEGER,
-                   record BLOB);
+                   record BLOB, later INTEGER DEFAULT 0);
 CREATE INDEX open_by_position ON open (part, raw);
 """
 
@@ -37,6 +38,9 @@ class DiskSpill:
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.executescript(TABLES)
+        self.labels = DiskLabels(self._database)
+        self.holds = DiskHolds(self._database)
+        self._any_later = False
         self._rows: list[tuple[int, int, str, int | None, bytes | None]] = []
         self.any_open = False
 
@@ -82,14 +86,34 @@ class DiskSpill:
 
     def open_in(self, partition: int, start: int, end: int) -> Iterator[Open]:
         """The open positions of a raw partition with start ≤ offset < end, in order."""
-        yield from self._read("part = ? AND raw >= ? AND raw < ?", (partition, start, end))
+        condition = "part = ? AND raw >= ? AND raw < ? AND NOT later"
+        yield from self._read(condition, (partition, start, end))
 
     def settle(self, partition: int, start: int, end: int) -> None:
         """Forget these: they were judged."""
         self._write()
         self._database.execute(
-            "DELETE FROM open WHERE part = ? AND raw >= ? AND raw < ?", (partition, start, end)
+            "DELETE FROM open WHERE part = ? AND raw >= ? AND raw < ? AND NOT later",
+            (partition, start, end),
         )
+
+    def postpone(self, position: RawPosition, topics: list[str]) -> None:
+        """Do not forget these yet: they are judged when the event is decided anew."""
+        self._any_later = True
+        self._database.executemany(
+            "UPDATE open SET later = 1 WHERE part = ? AND raw = ? AND topic = ?",
+            [(*position, topic) for topic in topics],
+        )
+
+    def postponed(self, partition: int, offset: int) -> Open | None:
+        """What was postponed about a position, and is forgotten now."""
+        if not self._any_later:
+            return None
+        found = list(self._read("part = ? AND raw = ? AND later", (partition, offset)))
+        self._database.execute(
+            "DELETE FROM open WHERE part = ? AND raw = ? AND later", (partition, offset)
+        )
+        return found[0] if found else None
 
     def left(self) -> Iterator[Open]:
         """All that were not settled, by raw position."""

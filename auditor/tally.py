@@ -10,11 +10,15 @@ from auditor.entitlement import Entitlement
 class Tally:
     """Counts for people.
 
-    `raw` counts the records of raw that were read, `decided` those that the ledger covers.
+    `raw` counts the records of raw that were read, `decided` those that the ledger covers, `held`
+    those of them that still wait for a label. An event that nobody has had while it waits counts
+    by what becomes of it; one that only some tenants wait for counts as first decided, and again
+    for those that get it.
     """
 
     raw: int = 0
     decided: int = 0
+    held: int = 0
     due: Counter[str] = field(default_factory=Counter)
     has: Counter[str] = field(default_factory=Counter)
     denied: dict[str, Counter[str]] = field(default_factory=dict)
@@ -39,6 +43,7 @@ class Tally:
         """Take in the counts of another share."""
         self.raw += other.raw
         self.decided += other.decided
+        self.held += other.held
         self.due.update(other.due)
         self.has.update(other.has)
         self.withheld.update(other.withheld)

@@ -76,7 +76,9 @@ def covering(history: Iterable[LabelEntry], scan: Scan) -> Covering:
         return _only([label for label in history if _is_same_piece(label, scan)])
     first_ms, last_ms = instants(scan)
     possible = [
-        one for one in history if one.valid_from_ms <= last_ms and first_ms < one.valid_to_ms
+        one
+        for one in history
+        if max(first_ms, one.valid_from_ms) <= min(last_ms, one.valid_to_ms - 1)
     ]
     if len(possible) == 1:
         label = possible[0]

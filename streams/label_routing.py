@@ -70,7 +70,7 @@ def by_event(
     if not routes:
         batch.withheld[reason.value] += 1
         return True
-    return batch.deliver(record, value, facts, pic, routes, found.label)
+    return batch.deliver(record, value, facts, pic, routes)
 
 
 def deliver_and_hold(
@@ -145,7 +145,8 @@ def decide_anew(
         # The others have had it, or had no right to it when it came.
         routes = tuple([route for route in routes if route.tenant_id in held.awaits])
     if routes:
-        return batch.deliver(record, value, facts, pic, routes, label)
+        # The header says which label named the owner: none where the number does.
+        return batch.deliver(record, value, facts, pic, routes, None if mid else label)
     if not held.awaits:
         batch.withheld[reason.value] += 1
     return True

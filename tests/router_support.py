@@ -53,24 +53,36 @@ async def offer(kafka: KafkaSettings, topic: str, events: Iterable[Event]) -> No
 
 async def placed(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
     """Everything a `read_committed` reader sees in the topic, partition by partition."""
+    return (await placed_in(kafka, [topic]))[topic]
+
+
+async def placed_in(kafka: KafkaSettings, topics: Iterable[str]) -> dict[str, list[ConsumerRecord]]:
+    """The same of several topics, by one reader."""
+    names = list(topics)
     consumer = clients.consumer(kafka)
     await clients.start(consumer, kafka)
     try:
-        await consumer._client.set_topics([topic])
-        numbers = consumer.partitions_for_topic(topic) or set()
-        parts = [TopicPartition(topic, number) for number in sorted(numbers)]
+        await consumer._client.set_topics(names)
+        parts = [
+            TopicPartition(topic, number)
+            for topic in names
+            for number in sorted(consumer.partitions_for_topic(topic) or set())
+        ]
         consumer.assign(parts)
         await consumer.seek_to_beginning(*parts)
         ends = await consumer.end_offsets(parts)
         records: dict[TopicPartition, list[ConsumerRecord]] = {part: [] for part in parts}
         until = time.monotonic() + 20
         while any([await consumer.position(part) < ends[part] for part in parts]):
-            assert time.monotonic() < until, f"{topic} cannot be read to its end"
+            assert time.monotonic() < until, f"{names} cannot be read to their end"
             for part, batch in (await consumer.getmany(timeout_ms=200)).items():
                 records[part] += batch
-        return [record for part in parts for record in records[part]]
     finally:
         await consumer.stop()
+    found: dict[str, list[ConsumerRecord]] = {topic: [] for topic in names}
+    for part in parts:
+        found[part.topic] += records[part]
+    return found
 
 
 async def committed(

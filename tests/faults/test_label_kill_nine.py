@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.run import audit
 from schemas.codec import decode
 from streams.settings import KafkaSettings, LayoutSettings
 from tests.faults.processes import Fleet
@@ -87,6 +88,9 @@ async def test_kills_lose_double_and_misorder_nothing_that_waits(
         steps = [f"{step:02d}" for step in range(STEPS)]
         assert {number: codes for number, codes in got.items() if codes != steps} == {}
     await _ledger_agrees(kafka, layout, len(numbers) * STEPS)
+    report = await audit({"bootstrap_servers": kafka.bootstrap}, layout.prefix, layout.app_id)
+    assert report.ok, report.as_text()
+    assert report.judgement.tally.decided == len(numbers) * STEPS
 
 
 async def _ledger_agrees(kafka: KafkaSettings, layout: LayoutSettings, events: int) -> None:

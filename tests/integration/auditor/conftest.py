@@ -45,6 +45,7 @@ async def _make(bootstrap: str, contents: Contents) -> None:
                     else {"retention.ms": "-1"},
                 )
                 for topic in contents.all_topics()
+                if topic.exists
             ],
             timeout_ms=TIMEOUT_MS,
         )

@@ -23,7 +23,17 @@ from tests.integration.auditor.conftest import Write
 from tests.kafka_support import KafkaUnderTest
 from tests.rights_support import rights_office
 from tests.router_support import barcode, event, offer
-from tests.unit.auditor.world import APP, NOW, RAW, clean, delivered, quarantined, records
+from tests.unit.auditor.label_world import labelled
+from tests.unit.auditor.world import (
+    APP,
+    LABEL_NEEDED,
+    NOW,
+    RAW,
+    clean,
+    delivered,
+    quarantined,
+    records,
+)
 from tests.worker_process import running_worker
 
 pytestmark = pytest.mark.broker
@@ -83,6 +93,77 @@ async def test_each_planted_fault_is_found_where_it_stands(
     report = await audit(options, prefix, APP, processes=processes)
     found = [(one.kind, one.topic, one.partition, one.offset, one.raw) for one in report.findings]
     assert found == [(kind, topic, 0, offset, raw)]
+
+
+def _released_missing(acme: list[Any]) -> None:
+    del acme[2]
+
+
+def _never_released(acme: list[Any]) -> None:
+    waited = RAW[1][0]._replace(offset=3, timestamp=RAW[1][0].timestamp + 3)
+    acme.append(delivered(0, 4, waited, "g-acme", LABEL_NEEDED, named_by=b"0:l0"))
+
+
+def _released_doubled(acme: list[Any]) -> None:
+    acme.insert(3, acme[2])
+
+
+def _released_late(acme: list[Any]) -> None:
+    acme[2], acme[3] = acme[3], acme[2]
+
+
+def _released_uncut(acme: list[Any]) -> None:
+    acme[2] = acme[2]._replace(value=RAW[0][1].value)
+
+
+def _other_label(acme: list[Any]) -> None:
+    headers = [("mg-label", b"1:l1") if n == "mg-label" else (n, v) for n, v in acme[2].headers]
+    acme[2] = acme[2]._replace(headers=tuple(headers))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("plant", "kind", "offset", "raw"),
+    [
+        (_released_missing, FindingKind.MISSING, -1, (0, 1)),
+        (_never_released, FindingKind.WRONG_TENANT, 4, (1, 3)),
+        (_released_doubled, FindingKind.DOUBLED, 3, (0, 1)),
+        (_released_late, FindingKind.OUT_OF_ORDER, 3, (0, 1)),
+        (_released_uncut, FindingKind.NOT_CUT, 2, (0, 1)),
+        (_other_label, FindingKind.WRONG_HEADERS, 2, (0, 1)),
+    ],
+)
+async def test_each_fault_in_what_waited_for_a_label_is_found_where_it_stands(
+    kafka: KafkaUnderTest,
+    prefix: str,
+    write: Write,
+    processes: int,
+    plant: Callable[[list[Any]], None],
+    kind: FindingKind,
+    offset: int,
+    raw: tuple[int, int],
+) -> None:
+    """An event that waited is delivered later than in its turn, and by its label alone."""
+    contents = labelled(prefix)
+    topic = f"{prefix}.tenant.acme"
+    plant(records(contents, topic))
+    await write(contents)
+    options = {"bootstrap_servers": kafka.bootstrap}
+    report = await audit(options, prefix, APP, processes=processes)
+    found = [(one.kind, one.topic, one.partition, one.offset, one.raw) for one in report.findings]
+    assert found == [(kind, topic, 0, offset, raw)]
+
+
+async def test_an_installation_with_labels_verifies(
+    kafka: KafkaUnderTest, prefix: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command; the header of a label, and events that waited, are as they must be."""
+    await write(labelled(prefix))
+    place = ["--bootstrap", kafka.bootstrap, "--prefix", prefix, "--app-id", APP]
+    code = await asyncio.to_thread(run, [*place, "verify", "--output", "json"])
+    answer = json.loads(capsys.readouterr().out)["verify"]
+    assert (code, answer["ok"], answer["held"]) == (0, True, 0)
+    assert answer["withheld"] == {"label_needed": 2, "no_grant": 1}
 
 
 async def test_nothing_in_flight_is_a_finding(

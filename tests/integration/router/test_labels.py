@@ -1,11 +1,13 @@
 """Scans that only a label gives an owner, through a worker on a real broker."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from auditor.run import audit
 from schemas.codec import decode
 from streams.settings import KafkaSettings, LayoutSettings
 from streams.topics import TopicNames
@@ -23,12 +25,17 @@ ROUTED = "midgate_events_routed_total"
 
 
 @pytest_asyncio.fixture
-async def names(kafka_settings, layout_settings, midgate_topics) -> TopicNames:
+async def names(kafka_settings, layout_settings, midgate_topics) -> AsyncIterator[TopicNames]:
+    """Two shippers; after the test the judge finds everything as it must be."""
     async with rights_office(kafka_settings, layout_settings) as office:
         for tenant, mid in (("acme", ACME), ("globex", GLOBEX)):
             await office.add_tenant(tenant)
             await office.grant(tenant, mid, f"g-{tenant}")
-    return midgate_topics
+    yield midgate_topics
+    options = {"bootstrap_servers": kafka_settings.bootstrap}
+    report = await audit(options, layout_settings.prefix, layout_settings.app_id)
+    assert report.ok, report.as_text()
+    assert report.judgement.tally.decided > 0
 
 
 async def codes(kafka: KafkaSettings, topic: str, number: str) -> list[str]:

@@ -8,29 +8,20 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from auditor import shelves
-from auditor.contents import Contents, Partition, Record, Share, Topic
+from auditor.avro_reader import read
+from auditor.contents import Contents, Record, Share, Topic
 from auditor.findings import FindingKind
 from auditor.judge import Judgement, merged
-from tests.unit.auditor.naive_judge import Found, decided_by, due_for, naive_findings
+from tests.unit.auditor.drawn_worlds import HOLD_MS, held, put, worlds
+from tests.unit.auditor.naive_judge import (
+    Found,
+    naive_findings,
+)
 from tests.unit.auditor.world import (
-    APP,
-    LABEL_NEEDED,
-    NOW,
-    OWNED,
-    OWNED_TOO,
-    UNGRANTED,
     VERSION,
-    change,
     changes,
-    grant,
     judge,
-    ledger_record,
     ledger_value,
-    log_record,
-    log_topic,
-    raw_record,
-    scan_value,
-    topic,
 )
 
 PATIENT = settings(
@@ -38,112 +29,11 @@ PATIENT = settings(
     max_examples=150,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-NUMBERS = [OWNED] * 6 + [OWNED_TOO] * 3 + [UNGRANTED, LABEL_NEEDED, "", "9205590123456700000018"]
 FAULTS = (
     *("missing", "doubled", "swapped", "uncut", "value", "key", "timestamp", "headers"),
-    *("extra", "claims", "moved", "elsewhere", "nameless"),
+    *("extra", "claims", "moved", "elsewhere", "nameless", "ledger", "ledger"),
 )
-BY_THE_JUDGE_ALONE = {"ledger_", "log_", "undecided", "open_"}
-# What happens to the rights while events are decided: base, kind, subject, body.
-LATER_CHANGES: list[tuple[str, str, dict[str, Any]]] = [
-    ("GRANT_END", "grant/g-acme", {"grant_id": "g-acme"}),
-    ("GRANT_END", "grant/g-globex", {"grant_id": "g-globex"}),
-    ("TENANT_END", "tenant/globex", {"tenant_id": "globex"}),
-    ("GRANT", "grant/g-later", grant("g-later", "acme")),
-    ("GRANT", "grant/g-short", grant("g-short", "acme", effective_from=NOW, effective_to=NOW + 7)),
-    ("HEARTBEAT", "heartbeat", {"nonce": "more"}),
-]
-
-
-@st.composite
-def logs(draw: st.DrawFn) -> Topic:
-    """The small installation's log, and what changes later."""
-    log = log_topic("m")
-    records = log.partitions[0].records
-    assert isinstance(records, list)
-    for kind, subject, body in draw(st.lists(st.sampled_from(LATER_CHANGES), max_size=6)):
-        value = change(kind, subject, body, number=1000 + len(records))
-        records.append(log_record(len(records), value))
-    log.partitions[0].end = log.partitions[0].high_watermark = len(records)
-    return log
-
-
-@st.composite
-def raws(draw: st.DrawFn, number: int) -> list[Record]:
-    """A raw partition with holes (markers), and some records that cannot be decided."""
-    offset, records = draw(st.integers(0, 2)), []
-    for _ in range(draw(st.integers(0, 14))):
-        value: bytes | None = scan_value(
-            draw(st.sampled_from(NUMBERS)),
-            draw(st.sampled_from(["SEE"] * 5 + ["API", "UNKNOWN"])),
-            draw(st.sampled_from(["JANE DOE", None, "JÉ"])),
-        )
-        if draw(st.integers(0, 12)) == 0:
-            value = draw(st.sampled_from([None, b"", b"\0\0\0\0\2", b"\0\0\0\0\1\2"]))
-        records.append(raw_record(number, offset, value, draw(st.sampled_from([b"k", b"l"]))))
-        offset += draw(st.sampled_from([1] * 6 + [2]))
-    return records
-
-
-@st.composite
-def ledgers(draw: st.DrawFn, raw: list[Record], number: int, last: int) -> list[Record]:
-    """Entries that join; versions and clock go forward. The last may reach beyond raw by one."""
-    records: list[Record] = []
-    if not raw:
-        return records
-    start, end = raw[0].offset, raw[-1].offset + 1 + draw(st.integers(0, 1))
-    version, now = VERSION, NOW
-    while start < end:
-        following = draw(st.integers(start + 1, end))
-        version = draw(st.integers(version, last))
-        now += draw(st.sampled_from([0, 1, 5, 10]))
-        value = ledger_value(number, start, following, version=version, decided_at=now)
-        records.append(ledger_record(number, len(records) * 2, value))
-        start = following
-    return records
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> Contents:
-    """A world in which everything stands where it must, by the naive judge's own reckoning."""
-    log = draw(logs())
-    raw = {number: draw(raws(number)) for number in (0, 1)}
-    last = log.partitions[0].end
-    entries = {number: draw(ledgers(raw[number], number, last)) for number in raw}
-    names = {"acme": 1, "globex": 2}
-    tenants = {
-        f"m.tenant.{name}": Topic(f"m.tenant.{name}", {n: Partition() for n in range(partitions)})
-        for name, partitions in names.items()
-    }
-    quarantine = Topic("m.quarantine", {0: Partition(), 1: Partition()})
-    world = Contents(
-        "m", APP, log, topic("m.raw", raw), topic("m.ledger", entries), quarantine, tenants
-    )
-    decided = decided_by(world)
-    # Lanes commit in any order; within a lane raw's order holds.
-    waiting = {number: list(records) for number, records in raw.items()}
-    while any(waiting.values()):
-        number = draw(st.sampled_from([n for n in waiting if waiting[n]]))
-        record = waiting[number].pop(0)
-        entry = decided[record.partition, record.offset]
-        for name, one in due_for(world, record, entry).items():
-            put(quarantine if name == quarantine.name else tenants[name], one)
-    return world
-
-
-def put(where: Topic, record: Record) -> None:
-    """Append to its partition, leaving room for a marker."""
-    partition = where.partitions[record.partition]
-    assert isinstance(partition.records, list)
-    partition.records.append(record._replace(offset=partition.end))
-    partition.end += 2
-    partition.high_watermark = partition.end
-
-
-def held(where: Topic, number: int) -> list[Record]:
-    records = where.partitions[number].records
-    assert isinstance(records, list)
-    return records
+BY_THE_JUDGE_ALONE = {"ledger_", "log_", "labels_", "undecided", "open_"}
 
 
 @st.composite
@@ -165,25 +55,7 @@ def spoil(draw: st.DrawFn, world: Contents, where: Topic, records: list[Record])
     at = draw(st.integers(0, len(records) - 1))
     other = draw(st.integers(0, len(records) - 1))
     record = records[at]
-    fault = draw(
-        st.sampled_from(
-            [
-                "missing",
-                "doubled",
-                "swapped",
-                "uncut",
-                "value",
-                "key",
-                "timestamp",
-                "headers",
-                "extra",
-                "claims",
-                "moved",
-                "elsewhere",
-                "nameless",
-            ]
-        )
-    )
+    fault = draw(st.sampled_from(FAULTS))
     event(fault)
     inside = where is world.quarantine
     if fault == "missing":
@@ -221,6 +93,29 @@ def spoil(draw: st.DrawFn, world: Contents, where: Topic, records: list[Record])
         put(target, record._replace(partition=draw(st.sampled_from([*target.partitions]))))
     elif fault == "nameless":
         records[at] = record._replace(headers=())
+    elif fault == "ledger":
+        spoil_ledger(draw, world)
+
+
+def spoil_ledger(draw: st.DrawFn, world: Contents) -> None:
+    """An entry says of one event more, or less, that waited or did not."""
+    number = draw(st.sampled_from([0, 1]))
+    entries = held(world.ledger, number) if number in world.ledger.partitions else []
+    if not entries:
+        return
+    at = draw(st.integers(0, len(entries) - 1))
+    _, entry = read(entries[at].value)
+    lists = {name: list(entry.get(name, ())) for name in ("decided_anew", "given_up", "not_held")}
+    chosen = lists[draw(st.sampled_from(sorted(lists)))]
+    if chosen and draw(st.booleans()):
+        chosen.pop(draw(st.integers(0, len(chosen) - 1)))
+    else:
+        chosen.insert(draw(st.integers(0, len(chosen))), draw(st.integers(0, entry["raw_next"])))
+    if entry["raw_from"] < entry["raw_next"] or lists["decided_anew"] or lists["given_up"]:
+        del entry["partition"]
+        changed = {**entry, **lists, "hold_ms": HOLD_MS}
+        value = ledger_value(number, changed.pop("raw_from"), changed.pop("raw_next"), **changed)
+        entries[at] = entries[at]._replace(value=value)
 
 
 def found_by(judgement: Judgement) -> list[Found]:

@@ -251,8 +251,12 @@ def delivered(
     grant_id: str,
     pic: str,
     version: int = VERSION,
+    named_by: bytes = b"",
 ) -> Record:
-    """The record that must stand in a tenant topic for a raw scan of `scan_value`."""
+    """The record that must stand in a tenant topic for a raw scan of `scan_value`.
+
+    `named_by`: index and id of the label that named the owner.
+    """
     cut = scan_value(pic, name=None)
     event = hashlib.blake2b(
         b"\x1f".join([pic.encode(), b"01", b"29666665", b"90009"]), digest_size=12
@@ -264,6 +268,7 @@ def delivered(
         ("ce_id", b"%d-%d" % (raw.partition, raw.offset)),
         ("mg-event", event),
         ("mg-authz", b"0f8fad5b:%d" % version),
+        *((("mg-label", named_by),) if named_by else ()),
         ("mg-grant", grant_id.encode()),
     )
     return Record(topic_partition, offset, raw.timestamp, raw.key, cut, headers)
@@ -271,8 +276,9 @@ def delivered(
 
 def ledger_value(partition: int, raw_from: int, raw_next: int, **fields: Any) -> bytes:
     """A ledger entry of the lane that has this partition."""
+    later = {"decided_anew", "given_up", "not_held", "hold_ms"}
     return encode(
-        "ledger_entry/v1",
+        "ledger_entry/v2" if later & fields.keys() else "ledger_entry/v1",
         {
             "deliverer": f"{APP}-router-{partition}",
             "registration": f"nonce-{partition}",

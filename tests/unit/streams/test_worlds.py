@@ -148,6 +148,7 @@ def test_the_records_of_each_tenant_topic_are_those_the_world_delivers(world):
             [(_, value, _, headers)] = decoded(records)
             assert value is not None
             uncut = decode(value)[1]["restricted"] is not None
+            assert "mg-label" not in dict(headers), "its number names the owner"
             grant_id = dict(headers)["mg-grant"].decode()
             placed.add((name, topic.removeprefix("midgate.tenant."), grant_id, uncut))
     assert waiting == world.expected.awaits
