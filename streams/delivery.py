@@ -320,8 +320,8 @@ def ledger_records(
 ) -> dict[int, OutRecord]:
     """The ledger entry of each input partition; `spans` are raw offsets from and next.
 
-    An entry has the second version only where held events were decided or given up, or found no
-    room.
+    An entry has the second version only where events began to wait, were decided or given up, or
+    found no room.
     """
     key = str(identity.lane).encode()
     waited = {} if holds is None else _by_partition(holds)
@@ -350,7 +350,7 @@ def ledger_records(
 
 def _by_partition(holds: HoldChanges) -> dict[int, dict[str, list[int]]]:
     """Raw offsets of held events by partition, as the ledger names them."""
-    found: dict[int, dict[str, list[int]]] = {}
+    found: dict[int, dict[str, list[int]]] = {held.place[0]: {} for held in holds.added}
     for name, places in (
         ("decided_anew", [held.place for held in holds.decided]),
         ("given_up", [held.place for held in holds.given_up]),
