@@ -64,13 +64,13 @@ class LabelFeed:
         return {number: max(0, store.position) for number, store in self._open.items()}
 
     def find(self, partition: int, pics: Sequence[bytes]) -> list[bytes | None]:
-        """Packed histories of many PICs at once; None: no label. Raises LabelStoreError."""
+        """Packed histories of many PICs at once; None: no label. Raises LocalStoreError."""
         return self._open[partition].find(pics)
 
     async def open(self) -> None:
         """Connect and open the stores; what cannot be trusted of them begins anew.
 
-        Does nothing when open. Raises ConfigurationError (no topic, no folder), LabelStoreError,
+        Does nothing when open. Raises ConfigurationError (no topic, no folder), LocalStoreError,
         BrokerUnreachableError.
         """
         if self._consumer is not None:

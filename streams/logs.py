@@ -73,12 +73,15 @@ def logging_config(web: WebSettings) -> dict[str, Any]:
 
 
 def configure() -> None:
-    """Send structlog's lines through the standard library's handlers; safe to call again."""
+    """Send structlog's lines through the standard library's handlers; safe to call again.
+
+    Loggers are not cached: lines are rare, and a cached one would keep what it was first told.
+    """
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
 
 

@@ -160,7 +160,7 @@ class PartitionMeter:
         """Meter facts in the order of their offsets; those metered before are passed over.
 
         Between the last one metered and the first one given there may be no other. Raises
-        TransactionFailedError, UsageStoreError, UpgradeNeededError.
+        TransactionFailedError, LocalStoreError, UpgradeNeededError.
         """
         new = [fact for fact in facts if fact.offset >= self._next_fact]
         for portion in portions(new):

@@ -1,48 +1,17 @@
-"""First events on disk: one RocksDB a partition, a view of that partition of `<prefix>.usage`.
+"""First events on disk: one local store a partition, a view of that partition of `<prefix>.usage`.
 
-It holds nothing that is not in the topic and is never trusted beyond it: which topic of which
-cluster it is a view of, up to where that was read, and which fact comes next are written in one
-batch with the data. A view of another topic, one that lies ahead of the topic, or one that does not
-open is thrown away and made anew from the topic. After a crash RocksDB goes back to a point in
-time; that is a lower position with the data of that position, and what is missing is read again.
-
-One process at a time has a store. Where another one holds it (a frozen worker), the next free copy
-is taken or made. Without a folder a store lives until it is closed.
+It is never trusted beyond the topic (`streams/local_store.py`); which fact comes next is written in
+one batch with the data, too. First events are most of all events that are looked up: the filters
+keep them from costing a look at the disk each.
 """
 
-import contextlib
-import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import structlog
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from streams.local_store import LocalStore, LocalStores
 
-from streams.errors import ConfigurationError, MidgateError
-
-log = structlog.get_logger(__name__)
-
-FORMAT = 1
-# Shared by all stores of a process: data blocks, indices and filters.
 CACHE_BYTES = 32 * 1024 * 1024
-WRITE_BUFFER_BYTES = 8 * 1024 * 1024
-# Bits a key: one in a hundred first events costs a look at the disk; they are most of all events
-# that are looked up, and would otherwise cost one each.
-BLOOM_BITS = 10
-OPEN_FILES_MAX = 128
-COPIES_MAX = 8
-
-_ABOUT = b"\0about"
-# How RocksDB says that this process, or another one, has the database open.
-_HELD = ("lock hold by current process", "While lock file")
-
-
-class UsageStoreError(MidgateError):
-    """The store cannot be read or written. It has been thrown away; the next one is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,147 +29,52 @@ class ViewPosition:
 class UsageStore:
     """Values of some bytes by key, with the position that belongs to them."""
 
-    def __init__(self, folder: Path, database: Rdict, identity: str, *, is_temporary: bool) -> None:
-        self._folder = folder
-        self._database = database
-        self._identity = identity
-        self._is_temporary = is_temporary
-        self.position = ViewPosition()
-        try:
-            about = json.loads(database.get(_ABOUT) or b"{}")
-        except Exception as error:
-            raise self._lose(error) from error
-        self.is_foreign = bool(about) and (about["identity"], about["format"]) != (identity, FORMAT)
-        if about and not self.is_foreign:
-            self.position = ViewPosition(**about["position"])
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    @property
+    def position(self) -> ViewPosition:
+        """What the view is of."""
+        position = self._store.position
+        return ViewPosition() if position is None else ViewPosition(**position)
 
     def find(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Values of many keys at once; sorted ones are found about twice as fast."""
-        try:
-            found: Any = self._database.get(list(keys)) if keys else []
-        except Exception as error:
-            raise self._lose(error) from error
-        return list(found)
+        """Values of many keys at once; sorted ones are found about twice as fast.
+
+        Raises LocalStoreError.
+        """
+        return self._store.find(keys)
 
     def write(self, entries: Mapping[bytes, bytes | None], position: ViewPosition) -> None:
-        """Set values (None: remove) and the position, all or nothing. Raises UsageStoreError."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in entries.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        about = {"identity": self._identity, "format": FORMAT, "position": asdict(position)}
-        batch.put(_ABOUT, json.dumps(about).encode())
-        try:
-            self._database.write(batch)
-        except Exception as error:
-            raise self._lose(error) from error
-        self.position = position
+        """Set values (None: remove) and the position, all or nothing. Raises LocalStoreError."""
+        self._store.write(entries.items(), asdict(position))
 
     def values(self) -> Iterable[bytes]:
         """Every value."""
-        entries: Any = self._database.items()
-        return (value for key, value in entries if key != _ABOUT)
+        return (value for _, value in self._store.items())
 
     def close(self) -> None:
         """Give the store back; a temporary one is gone."""
-        with contextlib.suppress(Exception):
-            self._database.close()
-        if self._is_temporary:
-            _remove(self._folder)
+        self._store.close()
 
     def discard(self) -> None:
         """Throw the store away: it lies ahead of the topic, or is not of it."""
-        with contextlib.suppress(Exception):
-            self._database.close()
-        _remove(self._folder)
-
-    def _lose(self, error: Exception) -> UsageStoreError:
-        self.discard()
-        return UsageStoreError(
-            f"the store {self._folder} failed and was thrown away: {error}",
-            hint="it is made anew from the topic; look at the disk if it happens again",
-        )
+        self._store.discard()
 
 
 class UsageStores:
-    """Where a process keeps its stores. Without a folder they live until they are closed."""
+    """Where a process keeps its views. Without a folder they live until they are closed."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._cache = Cache(CACHE_BYTES)
+        self._stores = LocalStores(folder, kind="usage", cache_bytes=CACHE_BYTES)
 
     def open(self, name: str, identity: str) -> UsageStore:
         """The store of this name, as far as it is a view of the topic `identity`; else empty.
 
-        Raises ConfigurationError when the folder cannot be written, or all copies are in use.
+        Raises what `LocalStores.open` raises.
         """
-        if self._folder is None:
-            return self.temporary(identity)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(self._folder, error) from error
-        for copy in range(COPIES_MAX):
-            folder = self._folder / (f"{name}.{copy}" if copy else name)
-            database = self._open_copy(folder)
-            if database is not None:
-                store = UsageStore(folder, database, identity, is_temporary=False)
-                if not store.is_foreign:
-                    return store
-                log.warning("usage_store_of_another_topic", folder=str(folder))
-                store.discard()
-                fresh = _open(folder, self._cache)
-                return UsageStore(folder, fresh, identity, is_temporary=False)
-        raise ConfigurationError(
-            f"all {COPIES_MAX} copies of {self._folder / name} are in use",
-            hint="end the workers that nobody needs any more, or set another MIDGATE_DATA_DIR",
-        )
+        return UsageStore(self._stores.open(name, identity))
 
     def temporary(self, identity: str) -> UsageStore:
         """An empty store that is gone when it is closed."""
-        folder = Path(tempfile.mkdtemp(prefix="midgate-usage-"))
-        return UsageStore(folder, _open(folder, self._cache), identity, is_temporary=True)
-
-    def _open_copy(self, folder: Path) -> Rdict | None:
-        """The database in a folder; None when another process has it."""
-        try:
-            return _open(folder, self._cache)
-        except Exception as error:  # noqa: BLE001  # the library raises nothing narrower
-            if any(words in str(error) for words in _HELD):
-                return None
-            log.warning("usage_store_thrown_away", folder=str(folder), problem=str(error))
-        try:
-            _remove(folder)
-            return _open(folder, self._cache)
-        except Exception as error:
-            raise _unwritable(folder, error) from error
-
-
-def _open(folder: Path, cache: Cache) -> Rdict:
-    table = BlockBasedOptions()
-    table.set_block_cache(cache)
-    table.set_cache_index_and_filter_blocks(True)
-    table.set_bloom_filter(BLOOM_BITS, False)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_block_based_table_factory(table)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(2)
-    options.set_max_open_files(OPEN_FILES_MAX)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_keep_log_file_num(1)
-    options.set_max_background_jobs(2)
-    return Rdict(str(folder), options)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unwritable(folder: Path, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"the store {folder} cannot be written: {error}",
-        hint="set MIDGATE_DATA_DIR to a folder of a local disk that this user may write",
-    )
+        return UsageStore(self._stores.temporary(identity))

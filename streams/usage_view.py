@@ -49,7 +49,7 @@ class UsageView:
     def read(self, records: Iterable[Any], position: int) -> set[str]:
         """Take in records of the topic, up to `position`; answers the nonces of starts among them.
 
-        Raises UpgradeNeededError at a record of a newer version, UsageStoreError.
+        Raises UpgradeNeededError at a record of a newer version, LocalStoreError.
         """
         entries: dict[bytes, bytes | None] = {}
         nonces: set[str] = set()
@@ -100,7 +100,7 @@ class UsageView:
         tallies: Mapping[bytes, UsageTally],
         position: ViewPosition,
     ) -> None:
-        """What was committed to the topic is in the view. Raises UsageStoreError."""
+        """What was committed to the topic is in the view. Raises LocalStoreError."""
         entries: dict[bytes, bytes | None] = {
             key: tally.copies.to_bytes(_COPIES_BYTES, "big") for key, tally in tallies.items()
         }

@@ -8,7 +8,8 @@ import pytest
 
 from streams.errors import ConfigurationError, SchemaError
 from streams.label_history import Label, encode_history, unpack
-from streams.label_store import COPIES_MAX, LabelStore, LabelStoreError, LabelStores
+from streams.label_store import LabelStore, LabelStores
+from streams.local_store import COPIES_MAX, LocalStoreError
 
 PIC, OTHER = b"9400111206206406260787", b"9505511069605048600624"
 TOPIC = "cluster/topic/0"
@@ -106,7 +107,7 @@ def test_a_store_with_flipped_bits_is_rebuilt(stores, tmp_path):
         for at in range(64, len(content) // 2, 512):
             content[at] ^= 0xFF
         data.write_bytes(content)
-    with pytest.raises(LabelStoreError, match="thrown away"):
+    with pytest.raises(LocalStoreError, match="thrown away"):
         stores.open("0", TOPIC).find([b"94%020d" % n for n in range(2_000)])
     assert stores.open("0", TOPIC).is_empty
 
@@ -156,7 +157,7 @@ def test_a_store_that_somebody_holds_is_not_waited_for(stores, tmp_path):
 def test_without_a_folder_nothing_stays():
     store = LabelStores(None).open("0", TOPIC)
     store.apply([record(PIC, "a")], 1)
-    folder = Path(store._folder)
+    folder = Path(store._store.folder)
     assert folder.exists()
     store.close()
     assert not folder.exists()

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.reasons import UnitBilling
 from streams.errors import ConfigurationError, UpgradeNeededError
+from streams.local_store import COPIES_MAX
 from streams.metering import meter
 from streams.usage_records import (
     UsagePosition,
@@ -16,7 +17,7 @@ from streams.usage_records import (
     tally_record,
     unit_record,
 )
-from streams.usage_store import COPIES_MAX, UsageStores, ViewPosition
+from streams.usage_store import UsageStores, ViewPosition
 from streams.usage_view import UsageView
 from tests.metering_support import APRIL_MS, values
 
