@@ -73,6 +73,8 @@ class PartitionReplay:
         self._recorded_from = findings.start_ms
         self._begin = self._end = self._first_raw = 0
         self._is_shrinking = False
+        self._read = 0
+        self._report_read: Callable[[int], None]
 
     async def run(
         self,
@@ -87,6 +89,7 @@ class PartitionReplay:
         """
         begin, self._end = bounds
         self._begin = begin
+        self._report_read = report_read
         await self._ledger.open()
         self._lose_before(await self._oldest(begin))
         rights = Rights()
@@ -115,9 +118,13 @@ class PartitionReplay:
             await self._anew(place, entry, then)
             self._judge.give_up(entry.get("given_up", ()))
             await self._span(place, entry, then)
-            report_read(max(0, min(self._end, entry["raw_next"]) - begin) + self._labels.position)
+            self._read = max(0, min(self._end, entry["raw_next"]) - begin)
+            self._report()
         self._judge.close()
         return self._recorded_from
+
+    def _report(self) -> None:
+        self._report_read(self._read + self._labels.position)
 
     async def _oldest(self, raw_begin: int) -> int:
         """The instant of the oldest decision of which both event and entry are there; 0: all."""
@@ -247,7 +254,7 @@ class PartitionReplay:
         asking = [one for one in concerned if self._judge.asks_label(one)]
         lookup = LabelLookup(self._labels.find if then.knows_labels else _no_labels)
         if asking:
-            await self._labels.reach(entry["label_position"])
+            await self._labels.reach(entry["label_position"], self._report)
             lookup.expect((one.record.partition, one.number.pic) for one in asking)
         for one in concerned:
             judge(one, then, lookup)

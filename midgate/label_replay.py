@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from midgate.reading import POLL_MS
@@ -31,9 +31,10 @@ class LabelReplay:
         self.position = 0
         """Every label below is known, and none from there on."""
 
-    async def reach(self, position: int) -> None:
+    async def reach(self, position: int, on_step: Callable[[], None]) -> None:
         """Take in all labels below a position (-1: none); it never goes back.
 
+        `on_step` is called as it gets on, as there may be millions of them.
         Raises WrongLogError where the topic does not reach it, SchemaError, LabelStoreError.
         """
         if position <= self.position:
@@ -53,6 +54,7 @@ class LabelReplay:
             self._consumer.seek(self._place, begin)
         while self.position < position:
             await self._step(store, position)
+            on_step()
 
     async def _step(self, store: LabelStore, position: int) -> None:
         if not self._ahead:

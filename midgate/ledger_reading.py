@@ -159,9 +159,12 @@ class LedgerSearch:
         ledger = self._ledgers[record.partition]
         ledger.use()
         position, read = since.offset + 1, 0
-        while read < HELD_ENTRIES_MAX and (lines := await ledger.lines(position)):
+        while read < HELD_ENTRIES_MAX:
+            lines = await ledger.lines(position)
             if ledger.begin > position:
                 return Held("no_longer_recorded")
+            if not lines:
+                break
             for line in lines:
                 if record.offset in line.entry.get("decided_anew", ()):
                     return Held("decided_anew", line)
