@@ -65,11 +65,14 @@ async def fetched(
     except OffsetOutOfRangeError:
         asked = list(places or consumer.assignment())
         begins = await consumer.beginning_offsets(asked)
-        gone = [one for one in asked if await consumer.position(one) < begins[one]]
-        if not gone:
-            raise  # beyond the end: another topic of the same name
-        for place in gone:
-            consumer.seek(place, begins[place])
+        ends = await consumer.end_offsets(asked)
+        for place in asked:
+            position = await consumer.position(place)
+            if position > ends[place]:
+                raise  # another topic of the same name
+            if position < begins[place]:
+                consumer.seek(place, begins[place])
+        # Or it was said of a fetch from where the reader does not stand any more.
         return {}
 
 
