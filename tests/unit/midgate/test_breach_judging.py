@@ -33,6 +33,26 @@ class Past:
         basis = {"basis": "MERCHANT_TOKEN", "merchant_token_id": token, "channels": ["API"]}
         self.log.grant(grant_id, "shop", **{**basis, **fields})
 
+    def both_bases(self) -> None:
+        """Rules by which a platform may have the API by a token and by an authorization."""
+        rules = {
+            "rule_set_id": "r1",
+            "source": "test",
+            "effective_from": 0,
+            "metered_from": 0,
+            "rows": [
+                {
+                    "party_type": "PLATFORM",
+                    "basis": basis,
+                    "channels": ["API"],
+                    "restricted": False,
+                    "metering": "NO_COST_PARTY",
+                }
+                for basis in ("MERCHANT_TOKEN", "MID_AUTHORIZATION")
+            ],
+        }
+        assert self.log.put("RULE_SET", rules).verdict == "accepted"
+
     def begin(self, grant_id: str = "g1", **finding: Any) -> None:
         self.finding = correction_body("c1", grant_id, **finding)
         grant = self.log.rights.grants[grant_id]
@@ -125,12 +145,14 @@ def test_without_room_or_before_there_were_labels_nothing_waited(past, room, kno
 
 
 def test_who_had_it_at_once_gets_nothing_anew(past):
-    past.log.tenant("acme")
-    past.log.grant("g1", "acme")
+    past.both_bases()
+    past.log.grant("g1", "shop", basis="MID_AUTHORIZATION", channels=["API"])
+    past.token_grant("g2")
     past.begin()
     past.judge.first(seen(), past.then(), labelled(), True)
     past.judge.anew(seen(), past.then(), labelled("T1"))
-    assert past.told() == [("delivered_wrongly", "0:7")], "once"
+    assert past.told() == [("delivered_wrongly", "0:7")], "the token did not cover it then"
+    assert past.judge.would_have_waited == 0
 
 
 def test_a_token_grant_that_should_have_counted_waits_with_the_others(past):
@@ -167,23 +189,7 @@ def test_a_label_of_the_token_that_should_have_counted_came_for_nothing(past):
 )
 def test_what_should_have_come_at_once_may_still_come_late(past, end, told):
     past.token_grant("g2")
-    rules = {
-        "rule_set_id": "r1",
-        "source": "test",
-        "effective_from": 0,
-        "metered_from": 0,
-        "rows": [
-            {
-                "party_type": "PLATFORM",
-                "basis": basis,
-                "channels": ["API"],
-                "restricted": False,
-                "metering": "NO_COST_PARTY",
-            }
-            for basis in ("MERCHANT_TOKEN", "MID_AUTHORIZATION")
-        ],
-    }
-    assert past.log.put("RULE_SET", rules).verdict == "accepted"
+    past.both_bases()
     past.log.grant("g1", "shop", basis="MID_AUTHORIZATION", channels=["API"], status="PENDING")
     past.begin(finding=SHOULD)
     past.judge.first(seen(), past.then(), labelled(), True)
