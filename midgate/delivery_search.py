@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from midgate.reading import POLL_MS
+from midgate.reading import fetched
 from streams.instants import format_instant
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CopySearch:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._topics: set[str] | None = None
-        self._bounds: dict[TopicPartition, tuple[int, int]] = {}
+        self._ends: dict[TopicPartition, int] = {}
 
     async def find(self, tenant: Tenant, raw: RawPlace) -> dict[str, Any]:
         """Topic, partition and offset of a tenant's copy, or why there is none to be shown.
@@ -74,7 +74,7 @@ class CopySearch:
         if not await self._exists(tenant.topic):
             return {**told, "found": "no_longer_recorded", "detail": "the topic is gone"}
         self._consumer.assign([place])
-        begin, end = await self._bounds_of(place)
+        end = await self._end_of(place)
         times = await self._consumer.offsets_for_times({place: max(0, raw.timestamp)})
         if times[place] is not None:
             offset = await self._read(place, times[place].offset, end, raw)
@@ -83,19 +83,17 @@ class CopySearch:
                 return {**told, "found": "not_searched", "detail": detail}
             if offset >= 0:
                 return {**told, "offset": offset, "found": "yes", "detail": ""}
-        return {**told, **await self._absent(place, begin, raw)}
+        return {**told, **await self._absent(place, raw)}
 
     async def _exists(self, topic: str) -> bool:
         if self._topics is None:
             self._topics = set(await self._consumer.topics())
         return topic in self._topics
 
-    async def _bounds_of(self, place: TopicPartition) -> tuple[int, int]:
-        if place not in self._bounds:
-            begin = (await self._consumer.beginning_offsets([place]))[place]
-            end = (await self._consumer.end_offsets([place]))[place]
-            self._bounds[place] = begin, end
-        return self._bounds[place]
+    async def _end_of(self, place: TopicPartition) -> int:
+        if place not in self._ends:
+            self._ends[place] = (await self._consumer.end_offsets([place]))[place]
+        return self._ends[place]
 
     async def _read(self, place: TopicPartition, start: int, end: int, raw: RawPlace) -> int | None:
         """Offset of the copy; -1 when it is not there, None when that is not known."""
@@ -148,12 +146,15 @@ class CopySearch:
         return -1, None
 
     async def _some(self, place: TopicPartition) -> list[Any]:
-        batches = await self._consumer.getmany(place, timeout_ms=POLL_MS, max_records=FETCH_MAX)
+        batches = await fetched(self._consumer, place, max_records=FETCH_MAX)
         return list(batches.get(place, []))
 
-    async def _absent(self, place: TopicPartition, begin: int, raw: RawPlace) -> dict[str, str]:
-        """Why a copy is not there: by retention, or against what is promised."""
-        if begin > 0:
+    async def _absent(self, place: TopicPartition, raw: RawPlace) -> dict[str, str]:
+        """Why a copy is not there: by retention, or against what is promised.
+
+        The beginning is that of now: retention may have come by during the search.
+        """
+        if (await self._consumer.beginning_offsets([place]))[place] > 0:
             since = (await self._consumer.offsets_for_times({place: 0}))[place]
             if since is None or since.timestamp >= raw.timestamp:
                 kept = "nothing" if since is None else f"from {format_instant(since.timestamp)} on"

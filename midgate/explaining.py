@@ -126,6 +126,9 @@ async def explain_position(
                 RawRecord(one.partition, one.offset, one.timestamp, one.key, one.value)
                 for one in await records_between(consumer, where, offset, offset + 1)
             ]
+            begin = (await consumer.beginning_offsets([where]))[where]
+            if not records and offset < begin:
+                return gone(f"{partition}:{offset}", f"raw {partition} begins at offset {begin}")
     if not records:
         raise InputError(
             f"{topic} has no record at {partition}:{offset}",

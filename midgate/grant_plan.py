@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midgate.reading import POLL_MS, partitions_of
+from midgate.reading import fetched, partitions_of
 from streams.changes import grant_change, grant_end_change, revocation_change, revoked_scope
 from streams.errors import InputError
 from streams.facts import CHANNELS
@@ -19,6 +20,7 @@ from streams.what_if import Difference, WhatIf
 if TYPE_CHECKING:
     from midgate.rights_session import Session
     from streams.grant_csv import GrantRow
+    from streams.label_feed import LabelFeed
     from streams.rights import Rights
     from streams.settings import Settings
 
@@ -119,33 +121,34 @@ async def compare(
     from streams.raw_fetcher import yield_raw_records
 
     since_ms, now_ms = window
-    what_if = WhatIf(session.follower.snapshot(), plan.rights.snapshot(0.0), now_ms, plan.touched)
     consumer = clients.consumer(effective.kafka, max_poll_records=STEP_RECORDS_MAX)
     await clients.start(consumer, effective.kafka)
     try:
         yield_raw_records(consumer)
         places = await partitions_of(consumer, effective.layout.topics.raw)
-        consumer.assign(places)
-        begins = await consumer.beginning_offsets(places)
         ends = await consumer.end_offsets(places)
         found = await consumer.offsets_for_times(dict.fromkeys(places, max(0, since_ms)))
         starts = {
             place: ends[place] if found[place] is None else found[place].offset for place in places
         }
         total = sum(ends[place] - starts[place] for place in places)
-        for place in places:
-            consumer.seek(place, starts[place])
-        positions = dict(starts)
-        while any(positions[place] < ends[place] for place in places):
-            batches = await consumer.getmany(timeout_ms=POLL_MS)
-            for place, records in batches.items():
-                for record in records:
-                    if record.offset < ends[place]:
-                        what_if.look(record)
+        async with _labels(effective, [place.partition for place in places]) as labels:
+            known = await _caught_up(labels, total, on_progress)
+            rights = session.follower.snapshot(), plan.rights.snapshot(0.0)
+            what_if = WhatIf(*rights, now_ms, plan.touched, labels.find)
+            consumer.assign(places)
             for place in places:
-                positions[place] = min(await consumer.position(place), ends[place])
-            on_progress(sum(positions.values()) - sum(starts.values()), total)
-        cut = any(starts[place] == begins[place] > 0 for place in places)
+                consumer.seek(place, starts[place])
+            positions = dict(starts)
+            while any(positions[place] < ends[place] for place in places):
+                for place, records in (await fetched(consumer)).items():
+                    what_if.look([one for one in records if one.offset < ends[place]])
+                for place in places:
+                    positions[place] = min(await consumer.position(place), ends[place])
+                done = sum(positions.values()) - sum(starts.values())
+                on_progress(known + done, known + total)
+        begins = await consumer.beginning_offsets(places)
+        cut = any(starts[place] <= begins[place] > 0 for place in places)
     finally:
         await consumer.stop()
     notes = list(plan.notes)
@@ -154,11 +157,36 @@ async def compare(
     return _report(what_if, since_ms, now_ms, notes)
 
 
+@asynccontextmanager
+async def _labels(effective: Settings, partitions: Sequence[int]) -> AsyncIterator[LabelFeed]:
+    """The labels of all partitions, in the stores that `labels import` keeps."""
+    from streams.label_feed import LabelFeed
+    from streams.label_store import LabelStores
+
+    topic, stores = effective.layout.topics.labels, LabelStores(effective.stores.data_dir)
+    feed = LabelFeed(effective.kafka, topic, partitions, stores, purpose="registry")
+    try:
+        await feed.open()
+        yield feed
+    finally:
+        await feed.close()
+
+
+async def _caught_up(labels: LabelFeed, more: int, on_progress: OnProgress) -> int:
+    """Read the labels to their present end; where that is. `more` is what is read after them."""
+    await labels.catch_up({}, on_progress=lambda done, total: on_progress(done, total + more))
+    return sum(labels.positions.values())
+
+
 def _report(what_if: WhatIf, since_ms: int, now_ms: int, notes: list[str]) -> dict[str, Any]:
-    if what_if.by_label["right"]:
-        notes.append(f"{what_if.by_label['right']:,} events depend on a label, and are not counted")
-    if what_if.by_label["owner"]:
-        notes.append(f"of {what_if.by_label['owner']:,} events only a label names the owner")
+    without = what_if.unlabelled
+    if without["right"]:
+        notes.append(
+            f"{without['right']:,} events have no label that counts; with one, it may change who"
+            " gets them, and they are not counted"
+        )
+    if without["owner"]:
+        notes.append(f"{without['owner']:,} events have no label to name their owner: nobody's")
     return {
         "since": format_instant(since_ms),
         "decided_at": format_instant(now_ms),

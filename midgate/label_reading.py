@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from midgate.reading import POLL_MS, partitions_of
+from midgate.reading import fetched, partitions_of
 from streams.index_keys import Term
 from streams.label_history import read_entries
 
@@ -84,7 +84,7 @@ class LabelSearch:
             return found
         self._consumer.seek(place, start)
         while await self._consumer.position(place) < end:
-            batches = await self._consumer.getmany(place, timeout_ms=POLL_MS)
+            batches = await fetched(self._consumer, place)
             found += [
                 (record.offset, record.value)
                 for record in batches.get(place, [])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from midgate.reading import POLL_MS
+from midgate.reading import fetched
 
 if TYPE_CHECKING:
-    from aiokafka import AIOKafkaConsumer
+    from aiokafka import AIOKafkaConsumer, TopicPartition
 
 # Behind the last entry of a transaction stands its marker, which is no record.
 GAP_OFFSETS = 16
@@ -31,7 +31,10 @@ class LedgerLine(NamedTuple):
 
 
 class Ledger:
-    """One partition of the ledger, as the consumer sees it now."""
+    """One partition of the ledger, as the consumer sees it now.
+
+    `begin` moves on when retention takes what is being read.
+    """
 
     def __init__(self, consumer: AIOKafkaConsumer, topic: str, partition: int) -> None:
         from aiokafka import TopicPartition
@@ -94,25 +97,34 @@ class Ledger:
         """Some entries from an offset on, in order; empty at the end."""
         self._consumer.seek(self._place, start)
         while await self._consumer.position(self._place) < self._end:
-            batches = await self._consumer.getmany(self._place, timeout_ms=POLL_MS)
+            batches = await self._fetched()
             records = [one for one in batches.get(self._place, []) if one.offset < self._end]
             if records:
                 return [_line(record) for record in records]
         return []
 
+    async def _fetched(self, **limits: int) -> dict[TopicPartition, list[Any]]:
+        before = await self._consumer.position(self._place)
+        batches = await fetched(self._consumer, self._place, **limits)
+        after = await self._consumer.position(self._place)
+        if not batches and after > before:
+            # Either a marker was passed, or retention has come by.
+            begins = await self._consumer.beginning_offsets([self._place])
+            self.begin = max(self.begin, begins[self._place])
+        return batches
+
     async def _at_or_after(self, offset: int) -> LedgerLine | None:
         self._consumer.seek(self._place, offset)
         while await self._consumer.position(self._place) < self._end:
-            batches = await self._consumer.getmany(
-                self._place, timeout_ms=POLL_MS, max_records=GAP_OFFSETS
-            )
+            batches = await self._fetched(max_records=GAP_OFFSETS)
             for record in batches.get(self._place, []):
                 return _line(record)
         return None
 
 
 class Held(NamedTuple):
-    """`state`: decided_anew, given_up, no_room, waiting; not_searched: no end within the bound."""
+    """`state`: decided_anew, given_up, no_room, waiting; not_searched: no end within the bound;
+    no_longer_recorded: the ledger's retention has taken where it may have ended."""
 
     state: str
     line: LedgerLine | None = None
@@ -147,7 +159,12 @@ class LedgerSearch:
         ledger = self._ledgers[record.partition]
         ledger.use()
         position, read = since.offset + 1, 0
-        while read < HELD_ENTRIES_MAX and (lines := await ledger.lines(position)):
+        while read < HELD_ENTRIES_MAX:
+            lines = await ledger.lines(position)
+            if ledger.begin > position:
+                return Held("no_longer_recorded")
+            if not lines:
+                break
             for line in lines:
                 if record.offset in line.entry.get("decided_anew", ()):
                     return Held("decided_anew", line)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midgate.reading import POLL_MS, partitions_of
+from midgate.reading import fetched, partitions_of
 from streams.instants import format_instant
 
 if TYPE_CHECKING:
@@ -109,7 +109,6 @@ class _Reader:
         consumer.assign(places)
         begins = await consumer.beginning_offsets(places)
         ends = await consumer.end_offsets(places)
-        search.recorded_from = await self._recorded_from(places, begins)
         indexed = bool(self._spans) and all(place.partition in self._spans for place in places)
         search.how = "index" if indexed else "scan"
         hours_ms = self._effective.index.index_hours * 3_600_000
@@ -141,16 +140,17 @@ class _Reader:
         for place, start, end in gaps:
             done = await self._scan(place, start, end, lambda n: on_progress(n, to_scan), done)
         search.scanned = done
+        # Last, as retention may have come by while raw was read.
+        search.recorded_from = await self._recorded_from(places)
         search.records.sort(key=lambda one: (one.timestamp, one.partition, one.offset))
         if len(search.records) >= MATCHES_MAX:
             search.complete = False
             search.note = f"only the first {MATCHES_MAX} are told"
         return search
 
-    async def _recorded_from(
-        self, places: list[TopicPartition], begins: dict[TopicPartition, int]
-    ) -> str:
+    async def _recorded_from(self, places: list[TopicPartition]) -> str:
         """The instant before which raw holds nothing any more; empty while nothing has gone."""
+        begins = await self._consumer.beginning_offsets(places)
         if not any(begins.values()):
             return ""
         oldest = await self._consumer.offsets_for_times(dict.fromkeys(places, 0))
@@ -173,7 +173,7 @@ class _Reader:
         self._consumer.seek(place, offset)
         deadline = time.monotonic() + self._effective.kafka.request_timeout_ms / 1000
         while time.monotonic() < deadline:
-            batches = await self._consumer.getmany(place, timeout_ms=POLL_MS, max_records=1)
+            batches = await fetched(self._consumer, place, max_records=1)
             for record in batches.get(place, []):
                 if record.offset == offset and self._term.matches(record):
                     self._search.records.append(record)
@@ -189,7 +189,7 @@ class _Reader:
         self._consumer.seek(place, start)
         position = start
         while position < end and len(self._search.records) < MATCHES_MAX:
-            batches = await self._consumer.getmany(place, timeout_ms=POLL_MS)
+            batches = await fetched(self._consumer, place)
             for record in batches.get(place, []):
                 if (
                     record.offset < end

@@ -47,6 +47,35 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPar
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
+async def fetched(
+    consumer: AIOKafkaConsumer, *places: TopicPartition, **limits: Any
+) -> dict[TopicPartition, list[Any]]:
+    """What comes next of these (none named: all) partitions, perhaps nothing.
+
+    Where retention has taken what was to be read, however late, reading goes on at what is left:
+    `consumer.position` tells, and who says what was found says that the rest has gone.
+    """
+    from aiokafka.errors import OffsetOutOfRangeError
+
+    try:
+        batches: dict[TopicPartition, list[Any]] = await consumer.getmany(
+            *places, timeout_ms=POLL_MS, **limits
+        )
+        return batches
+    except OffsetOutOfRangeError:
+        asked = list(places or consumer.assignment())
+        begins = await consumer.beginning_offsets(asked)
+        ends = await consumer.end_offsets(asked)
+        for place in asked:
+            position = await consumer.position(place)
+            if position > ends[place]:
+                raise  # another topic of the same name
+            if position < begins[place]:
+                consumer.seek(place, begins[place])
+        # Or it was said of a fetch from where the reader does not stand any more.
+        return {}
+
+
 async def last_records(consumer: AIOKafkaConsumer, topic: str, count: int) -> list[Any]:
     """The last `count` committed records of a topic, over all partitions, by timestamp.
 
@@ -73,11 +102,11 @@ async def last_records(consumer: AIOKafkaConsumer, topic: str, count: int) -> li
 async def records_between(
     consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
 ) -> list[Any]:
-    """Committed records of one partition with start ≤ offset < end."""
+    """Committed records of one partition with start ≤ offset < end, as far as they are left."""
     consumer.seek(partition, start)
     found: list[Any] = []
     while await consumer.position(partition) < end:
-        batches = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=FETCH_MAX)
+        batches = await fetched(consumer, partition, max_records=FETCH_MAX)
         found += [record for record in batches.get(partition, []) if record.offset < end]
     return found
 
@@ -95,6 +124,7 @@ async def one_record(kafka: KafkaSettings, topic: str, partition: int, offset: i
         if begin <= offset < end:
             for record in await records_between(consumer, place, offset, offset + 1):
                 return record
+            begin = (await consumer.beginning_offsets([place]))[place]
         raise InputError(
             f"{topic} has no record at {partition}:{offset}",
             hint=f"partition {partition} holds offsets {begin} to {end - 1}",

@@ -1,17 +1,18 @@
 """[core] What would change for whom, if the rights were others: events decided twice, and compared.
 
-Both decisions are of one instant, so the difference is that of the rights alone. Labels are not
-known here: what rests on one is counted apart, never guessed.
+Both decisions are of one instant and of the same labels, so the difference is that of the rights
+alone. An event whose label is not known goes to nobody under either; it is counted apart.
 """
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from schemas.barcode import judge_number
 from schemas.codec import MalformedRecordError, UnknownFrameError
 from schemas.event_reader import walk_event
 from schemas.reasons import Reason
+from streams.label_lookup import Find, LabelLookup, numbers_asked_for
 from streams.plans import EventRoutes
 from streams.raw_record import RawFields
 from streams.rights_snapshot import RightsSnapshot
@@ -41,39 +42,59 @@ class Difference:
 
 
 class WhatIf:
-    """Events decided under `before` and `after`, at `now_ms`; only of `mids`, the ones touched."""
+    """Events decided under `before` and `after`, at `now_ms`; only of `mids`, the ones touched.
+
+    `find` answers from the labels at one position.
+    """
 
     def __init__(
-        self, before: RightsSnapshot, after: RightsSnapshot, now_ms: int, mids: Container[bytes]
+        self,
+        before: RightsSnapshot,
+        after: RightsSnapshot,
+        now_ms: int,
+        mids: Container[bytes],
+        find: Find,
     ) -> None:
         self._before = before
         self._after = after
         self._now_ms = now_ms
         self._mids = mids
+        self._find = find
         self.events = 0
-        self.by_label: Counter[str] = Counter()
-        """Events not compared whole: `owner` named only by a label, `right` resting on one."""
+        self.unlabelled: Counter[str] = Counter()
+        """Events without a label: to name the `owner`, or for a `right` that would differ."""
         self.tenants: dict[str, Difference] = {}
 
-    def look(self, record: RawFields) -> None:
-        """Take one raw record into account; what cannot be read changes for nobody."""
+    def look(self, records: Sequence[RawFields]) -> None:
+        """Take raw records into account; what cannot be read changes for nobody."""
+        lookup = LabelLookup(self._find)
+        lookup.expect(numbers_asked_for(records))
+        for record in records:
+            self._look(record, lookup)
+
+    def _look(self, record: RawFields, lookup: LabelLookup) -> None:
         self.events += 1
+        value = record[4] or b""
         try:
-            facts = walk_event(record[4] or b"")
+            facts = walk_event(value)
         except (UnknownFrameError, MalformedRecordError):
             return
-        _, mid, _, reason = judge_number(facts[0])
-        channel = facts[5]
+        _, mid, pic, reason = judge_number(facts[0])
+        channel, label = facts[5], None
         if reason == Reason.LABEL_NEEDED:
-            self.by_label["owner"] += 1
+            label = lookup.covering(record[0], pic, value, facts[2], facts[3]).label
+            if label is None:
+                self.unlabelled["owner"] += 1
+                return
+            mid = label.mid.encode("ascii")
         if not channel or mid not in self._mids:
             return
-        had, gets = (
-            rights.plan(mid, channel, self._now_ms).for_event(facts[2], facts[3], None)
-            for rights in (self._before, self._after)
-        )
+        plans = [rights.plan(mid, channel, self._now_ms) for rights in (self._before, self._after)]
+        if label is None and any(plan.per_event for plan in plans):
+            label = lookup.covering(record[0], pic, value, facts[2], facts[3]).label
+        had, gets = (plan.for_event(facts[2], facts[3], label) for plan in plans)
         if had.awaits_label != gets.awaits_label:
-            self.by_label["right"] += 1
+            self.unlabelled["right"] += 1
         example = (f"{record[0]}:{record[1]}", facts[0].decode("utf-8", "replace"), channel)
         self._compare(_uncut(had), _uncut(gets), example)
 

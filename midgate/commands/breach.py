@@ -45,7 +45,8 @@ def breach(
     """List what a wrong grant led to: events delivered that should not have been, and the reverse.
 
     By what `midgate grant correct` wrote down. Each event is decided anew under the rights as they
-    were, with this one grant put right; another right of the tenant to the event makes it right.
+    were and by the labels that were known, with this one grant put right; another right of the
+    tenant to the event makes it right. What waited for its label is judged at the end of the wait.
     Dates that are no longer recorded come as rows of kind `not_recorded`. No names are in it.
     """
     from midgate.breach_report import report
@@ -56,7 +57,7 @@ def breach(
         async with open_session(effective, writing=False) as session:
             return await report(session, grant, int(time.time() * 1000), progress.report)
 
-    with Progress("replaying", unit="events") as progress:
+    with Progress("replaying", unit="records") as progress:
         found = asyncio.run(work(progress))
     if output is Form.CSV:
         _csv(found)
@@ -66,8 +67,11 @@ def breach(
         _table(found)
     for gap in found.gaps:
         note(f"not recorded any more: what was decided from {gap['from']} to {gap['to']}")
-    if found.by_label:
-        note(f"{found.by_label:,} events rest on labels, and are not judged by them")
+    if found.would_have_waited:
+        note(
+            f"{found.would_have_waited:,} events are not judged: they would have waited for their"
+            " label, and nothing says whether it would have come in time"
+        )
 
 
 def _json(found: "Report") -> None:
@@ -99,7 +103,7 @@ def _head(found: "Report") -> dict[str, Any]:
             for one in found.corrections
         ],
         "not_recorded": [{"from": gap["from"], "to": gap["to"]} for gap in found.gaps],
-        "rest_on_labels": found.by_label,
+        "would_have_waited": found.would_have_waited,
         "counts": found.summary(),
     }
 

@@ -39,7 +39,8 @@ def plan(
     """Show which recent events would go to whom, or no longer, if these changes were made.
 
     Every raw event of the last hours is decided twice: under the rights as they are, and as they
-    would be. Nothing is written. It reads some 60,000 events a second.
+    would be, both by the labels as they are. Nothing is written. It reads some 60,000 events a
+    second, and the labels before.
     """
     effective = settings(context)
     ended = [Ended(grant_id=one) for one in revoke or []]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from streams.corrected_past import Breach, compare, finding_at
+from streams.corrected_past import Breach, compare, finding_at, waits_for_label
 from streams.decision import Event
-from tests.unit.streams.log_building import BEGIN_MS, MID, Log, correction_body
+from tests.unit.streams.log_building import BEGIN_MS, MID, Log, correction_body, token_body
 
 EVENT = Event(MID, 3, BEGIN_MS, 1, None)
 
@@ -83,3 +83,61 @@ def test_of_two_findings_the_later_one_counts(log):
     log.grant("g1", "acme")
     log.put("GRANT_CORRECTION", correction_body("c0", "g1"))
     assert found(log, finding="SHOULD_HAVE_COUNTED") is None, "it did count, as it should have"
+
+
+def test_an_event_that_did_not_wait_for_the_tenant_was_not_delivered_wrongly(log):
+    log.grant("g1", "acme")
+    rights = log.rights.snapshot(0.0)
+    log.put("GRANT_CORRECTION", correction_body("c1", "g1"))
+    [finding] = log.rights.corrections.values()
+    asked = (EVENT, BEGIN_MS, rights.candidates(MID), rights, log.rights.grants["g1"], finding)
+    assert compare(*asked, waited=True) is not None
+    assert compare(*asked, waited=False) is None
+
+
+def by_token(log: Log, grant_id: str, **fields: object) -> None:
+    fields = {"basis": "MERCHANT_TOKEN", "merchant_token_id": "T1", "channels": ["API"], **fields}
+    log.grant(grant_id, "shop", **fields)
+
+
+@pytest.fixture
+def shop() -> Log:
+    log = Log()
+    log.tenant("shop", "PLATFORM")
+    log.put("MERCHANT_TOKEN", token_body("T1", "shop"))
+    return log
+
+
+def waiting(log: Log, **finding: object) -> tuple[bool, bool]:
+    rights = log.rights.snapshot(0.0)
+    log.put("GRANT_CORRECTION", correction_body("c1", "g1", **finding))
+    covering = finding_at(log.rights.corrections.values(), BEGIN_MS)
+    event = EVENT._replace(channel=1)
+    candidates = rights.candidates(MID)
+    return waits_for_label(event, BEGIN_MS, candidates, rights, log.rights.grants["g1"], covering)
+
+
+def test_a_tenant_waits_under_the_wrong_grant_alone(shop):
+    by_token(shop, "g1")
+    assert waiting(shop) == (True, False)
+
+
+def test_another_token_would_have_waited_too(shop):
+    by_token(shop, "g1")
+    by_token(shop, "g2")
+    assert waiting(shop) == (True, True)
+
+
+def test_a_token_grant_that_should_have_counted_would_have_waited(shop):
+    by_token(shop, "g1", status="PENDING")
+    assert waiting(shop, finding="SHOULD_HAVE_COUNTED") == (False, True)
+
+
+def test_without_a_finding_it_should_have_been_as_it_was(shop):
+    by_token(shop, "g1")
+    assert waiting(shop, wrong_from=BEGIN_MS + 1, known_at=BEGIN_MS + 2) == (True, True)
+
+
+def test_nobody_waits_under_a_grant_without_a_token(shop):
+    by_token(shop, "g1", merchant_token_id="")
+    assert waiting(shop) == (False, False)
