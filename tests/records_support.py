@@ -1,5 +1,6 @@
 """Encoded records, read back with aiokafka's own reader of batches."""
 
+import time
 from collections.abc import Sequence
 
 from aiokafka.record.memory_records import MemoryRecords
@@ -28,10 +29,11 @@ def decoded(records: PartitionRecords) -> list[OutRecord]:
 def one_batch(
     *payloads: bytes | None,
     key: bytes | None = b"k",
-    timestamp: int = 1_785_000_000_000,
+    timestamp: int | None = None,
     headers: Sequence[Header] = (),
 ) -> RecordBatch:
-    """A batch of values."""
+    """A batch of values, received now unless said: an old one is for the broker to remove."""
+    timestamp = time.time_ns() // 1_000_000 if timestamp is None else timestamp
     records: list[OutRecord] = [(key, payload, timestamp, [*headers]) for payload in payloads]
     [batch] = encode_records(records).batches
     return batch

@@ -33,9 +33,9 @@ from streams.metrics import Metrics
 from streams.settings import (
     AuthorizationSettings,
     KafkaSettings,
-    LabelSettings,
     LayoutSettings,
     Settings,
+    StoreSettings,
 )
 from streams.topics import tenant_topic
 from streams.topics_admin import apply_topics, ensure_topics
@@ -242,7 +242,7 @@ async def run_worlds(
     await apply_topics(kafka, layout)
     staged = stage(worlds, steps)
     await make_tenant_topics(kafka, layout, worlds)
-    async with LabelRegistry(kafka, layout, LabelSettings()) as registry:
+    async with LabelRegistry(kafka, layout, StoreSettings()) as registry:
         await registry.register({one.number: one.label() for one in staged if one.label()})
     async with open_office(kafka, layout) as office:
         for step in range(steps):
