@@ -390,9 +390,8 @@ class Deliverer(Generic[SnapshotT]):
         labels: LabelState,
     ) -> None:
         spans = {
-            partition: (start, after.get(partition, start))
-            for partition, start in self._next.items()
-            if partition in after or partition in routed.holds.partitions()
+            partition: (self._next[partition], after.get(partition, self._next[partition]))
+            for partition in after.keys() | routed.holds.partitions()
         }
         entries = ledger_records(
             self.identity, self._nonce, snapshot, spans, decided_at_ms, labels, routed.holds
