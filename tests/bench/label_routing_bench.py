@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streams.held_events import HeldEvents
-from streams.label_history import pack
 from streams.label_lookup import LabelLookup, numbers_asked_for
 from streams.label_store import LabelStore, LabelStores
+from streams.packed_labels import pack
 from streams.raw_record import RawRecord
 from streams.rights import RightsSnapshot
 from streams.routing import route_batch

@@ -15,8 +15,9 @@ from schemas.codec import encode
 from streams.held_events import HeldEvents
 from streams.holds import Held, HoldChanges, hold_key, hold_record, read_hold
 from streams.label_desk import LabelDesk
-from streams.label_history import Label, pack
+from streams.label_history import Label
 from streams.label_lookup import LabelLookup
+from streams.packed_labels import pack
 from streams.raw_record import RawRecord
 from streams.routing import UNBOUNDED, RoutedBatch, route_batch
 from tests.records_support import decoded
