@@ -6,26 +6,32 @@ owner. Where a producer used another key, the label is looked up when the event 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from schemas.piece import NO_IDENTITY, read_piece
 from streams.holds import Number
 from streams.label_facts import NO_LABEL, Covering, Scan, covering
 from streams.packed_labels import covering_one, unpack_entries
-from streams.raw_record import RawFields
 
 Find = Callable[[int, Sequence[bytes]], list[bytes | None]]
 """Packed histories of a partition's PICs; None: no label."""
 
-_NAMES_OWNER = (b"92", b"93")
+_NINE: Final = 57
+_TWO_OR_THREE: Final = 50
 
 
-def numbers_asked_for(records: Iterable[RawFields]) -> list[Number]:
-    """What a batch of raw records will ask for, as far as their keys say."""
-    return [
-        (record[0], record[3])
-        for record in records
-        if record[3] and record[3][:2] not in _NAMES_OWNER
-    ]
+def numbers_asked_for(records: Iterable[tuple[Any, ...]]) -> list[Number]:
+    """What a batch of raw records will ask for, as far as their keys say.
+
+    Any tuple, as a compiled loop would take `RawFields` apart whole for each record.
+    """
+    asked = []
+    for record in records:
+        key: bytes | None = record[3]
+        if key and not (key[0] == _NINE and len(key) > 1 and key[1] & 0xFE == _TWO_OR_THREE):
+            partition: int = record[0]
+            asked.append((partition, key))
+    return asked
 
 
 class LabelLookup:
@@ -60,7 +66,7 @@ class LabelLookup:
         if not packed:
             return b"", b""
         mid, label_id = covering_one(packed, event_time_ms, time_basis)
-        if not mid or read_piece(value) != NO_IDENTITY:
+        if not mid or read_piece(value) is not NO_IDENTITY:
             return b"", b""
         return mid, b"0:" + label_id
 

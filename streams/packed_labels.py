@@ -15,11 +15,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from streams.label_facts import (
-    WALL_CLOCK_AHEAD_MS_MAX,
-    WALL_CLOCK_BEHIND_MS_MAX,
-    LabelEntry,
-)
+from mypy_extensions import i64
+
+from streams.label_facts import LabelEntry
 from streams.label_history import Label, decode_history, encode_history, read_entries
 
 PACKING = 2
@@ -29,7 +27,6 @@ _AS_IT_CAME: Final = 0
 _ONE: Final = 1
 _SEVERAL: Final = 2
 _HEAD = struct.Struct(">qqqi5B")
-_WINDOW = struct.Struct(">qq")
 _HEAD_BYTES: Final = 33
 # Of a history of one label.
 _MID_LENGTH_AT: Final = 29
@@ -38,8 +35,9 @@ _NO_DATE: Final = -(1 << 31)
 _TEXT_BYTES_MAX = 255
 # TimeBasis, the symbol's index in the schema of a tracking event.
 _UTC: Final = 1
-_AHEAD_MS: Final = WALL_CLOCK_AHEAD_MS_MAX
-_BEHIND_MS: Final = WALL_CLOCK_BEHIND_MS_MAX
+# `label_facts.WALL_CLOCK_…_MS_MAX`, as constants of the compiled module.
+_AHEAD_MS: Final = 14 * 3_600_000
+_BEHIND_MS: Final = 12 * 3_600_000
 
 
 def pack(pic: str, labels: Sequence[Label]) -> bytes:
@@ -93,17 +91,29 @@ def covering_one(packed: bytes, event_time_ms: int, time_basis: int) -> tuple[by
 
     `label_facts.covering` would name the same label; two empty texts say: ask it.
     """
-    if packed[0] != _ONE:
+    # Instants before 1970, and beyond the year 10,000, are left to the rule.
+    if packed[0] != _ONE or packed[1] | packed[2] | packed[9] | packed[10]:
         return b"", b""
-    first_ms = last_ms = event_time_ms
+    first_ms: i64 = event_time_ms
+    last_ms: i64 = event_time_ms
     if time_basis != _UTC:
         first_ms -= _AHEAD_MS
         last_ms += _BEHIND_MS
-    valid_from_ms, valid_to_ms = _WINDOW.unpack_from(packed, 1)
-    if not valid_from_ms <= first_ms or not last_ms < valid_to_ms:
+    if first_ms < _instant_ms(packed, 3) or last_ms >= _instant_ms(packed, 11):
         return b"", b""
     id_at = _TEXTS_AT + packed[_MID_LENGTH_AT]
     return packed[_TEXTS_AT:id_at], packed[id_at : id_at + packed[_MID_LENGTH_AT + 1]]
+
+
+def _instant_ms(packed: bytes, pos: i64) -> i64:
+    """The last six bytes of an instant."""
+    first: i64 = packed[pos]
+    second: i64 = packed[pos + 1]
+    third: i64 = packed[pos + 2]
+    fourth: i64 = packed[pos + 3]
+    fifth: i64 = packed[pos + 4]
+    last: i64 = packed[pos + 5]
+    return first << 40 | second << 32 | third << 24 | fourth << 16 | fifth << 8 | last
 
 
 _Fields = tuple[int, int, int, int | None, str, str, str, str, str]
