@@ -140,9 +140,9 @@ class Batch:
         before_id, behind_id = self.before_id, self.authz
         size = len(value) + len(sized_key) + self.copy_bytes
         if label:
-            named = _LABEL_NAME + sized(label)
-            before_id, behind_id = self.labelled, behind_id + named
-            size += len(named)
+            before_id = self.labelled
+            behind_id = b"".join((behind_id, _LABEL_NAME, varint(len(label)), label))
+            size += len(behind_id) - len(self.authz)
         if not self.takes(len(routes) * size + more_bytes):
             return False
         ce_id = b"%d-%d" % (partition, offset)

@@ -5,7 +5,7 @@ keys, which cost nothing to read: a key is the PIC, and one that begins with 92 
 owner. Where a producer used another key, the label is looked up when the event needs it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from schemas.piece import NO_IDENTITY, read_piece
@@ -20,18 +20,29 @@ _NINE: Final = 57
 _TWO_OR_THREE: Final = 50
 
 
-def numbers_asked_for(records: Iterable[tuple[Any, ...]]) -> list[Number]:
-    """What a batch of raw records will ask for, as far as their keys say.
+def numbers_asked_for(records: Iterable[tuple[Any, ...]]) -> dict[int, set[bytes]]:
+    """By partition, what a batch of raw records will ask for, as far as their keys say.
 
     Any tuple, as a compiled loop would take `RawFields` apart whole for each record.
     """
-    asked = []
+    asked: dict[int, set[bytes]] = {}
     for record in records:
         key: bytes | None = record[3]
         if key and not (key[0] == _NINE and len(key) > 1 and key[1] & 0xFE == _TWO_OR_THREE):
             partition: int = record[0]
-            asked.append((partition, key))
+            pics = asked.get(partition)
+            if pics is None:
+                pics = asked[partition] = set()
+            pics.add(key)
     return asked
+
+
+def by_partition(numbers: Iterable[Number]) -> dict[int, set[bytes]]:
+    """Numbers as `LabelLookup.expect` takes them."""
+    pics: dict[int, set[bytes]] = {}
+    for partition, pic in numbers:
+        pics.setdefault(partition, set()).add(pic)
+    return pics
 
 
 class LabelLookup:
@@ -43,15 +54,9 @@ class LabelLookup:
         self._find = find
         self._known: dict[int, dict[bytes, bytes | None]] = {}
 
-    def expect(self, numbers: Iterable[Number]) -> None:
-        """Look up, at once, what will be asked for."""
-        by_partition: dict[int, set[bytes]] = {}
-        for partition, pic in numbers:
-            pics = by_partition.get(partition)
-            if pics is None:
-                pics = by_partition[partition] = set()
-            pics.add(pic)
-        for partition, pics in by_partition.items():
+    def expect(self, numbers: Mapping[int, set[bytes]]) -> None:
+        """Look up, at once, the PICs of each partition that will be asked for."""
+        for partition, pics in numbers.items():
             self._look_up(partition, sorted(pics))
 
     def owner(

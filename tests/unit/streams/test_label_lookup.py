@@ -54,7 +54,7 @@ def test_the_identity_in_the_event_counts():
 def test_a_number_under_another_key_is_asked_for_when_it_is_met_once():
     store = Store()
     lookup = LabelLookup(store.find)
-    lookup.expect([(0, b"something else")])
+    lookup.expect({0: {b"something else"}})
     for _ in range(2):
         assert lookup.covering(0, PIC, event(), T0, 1).label.label_id == "l1"
     assert store.asked[1:] == [(0, [PIC])]

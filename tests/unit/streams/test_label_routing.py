@@ -188,6 +188,14 @@ def test_a_label_of_nobody_with_a_right_ends_the_wait_too():
     assert lane.held.events == 0
 
 
+def test_a_label_whose_mid_is_no_mid_is_nobodys_and_stops_nothing():
+    lane = Lane()
+    lane.register(PIC, a_label("l1", "9é1234567"))
+    assert lane.batch([raw(0), raw(1, unique_tracking_id="U1")]).withheld == {"no_grant": 1}
+    lane.labels[PIC] = [a_label("l1", "9é1234567")._replace(unique_tracking_id="U1")]
+    assert lane.batch([raw(1, unique_tracking_id="U1")]).withheld == {"no_grant": 1}
+
+
 def test_a_label_that_does_not_cover_leaves_it_held():
     lane = Lane()
     lane.batch([raw(0)])
