@@ -18,7 +18,10 @@ MODULES = (
     "schemas/barcode.py",
     "schemas/event_reader.py",
     "schemas/event_id.py",
+    "schemas/piece.py",
     "streams/batch_output.py",
+    "streams/label_lookup.py",
+    "streams/packed_labels.py",
     "streams/record_format.py",
     "streams/routing.py",
 )

@@ -228,7 +228,7 @@ def _event(seen: Seen, label: LabelEntry | None) -> Event | None:
 
 def _is_held(event: Event, then: Then) -> bool:
     """Whether the event was made to wait for any tenant."""
-    plan = then.rights.plan(event.mid.encode("ascii"), event.channel, then.at_ms)
+    plan = then.rights.plan(event.mid.encode(), event.channel, then.at_ms)
     return bool(plan.for_event(event.time_ms, event.time_basis, event.label).awaits_label)
 
 

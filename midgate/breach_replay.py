@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from midgate.breach_judging import Judge, Seen, Then, read
 from midgate.reading import fetched
 from streams.corrected_past import finding_at
-from streams.label_lookup import LabelLookup
+from streams.label_lookup import LabelLookup, by_partition
 from streams.rights import Rights
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class PartitionReplay:
         lookup = LabelLookup(self._labels.find if then.knows_labels else _no_labels)
         if asking:
             await self._labels.reach(entry["label_position"], self._report)
-            lookup.expect((one.record.partition, one.number.pic) for one in asking)
+            lookup.expect(by_partition((one.record.partition, one.number.pic) for one in asking))
         for one in concerned:
             judge(one, then, lookup)
 

@@ -13,7 +13,6 @@ from schemas.event_id import EVENT_ID_BYTES, event_id
 from schemas.event_reader import EventFields
 from streams.billable import METERED_COPY_BYTES_MAX, BillableFacts
 from streams.holds import HoldChanges
-from streams.label_facts import LabelEntry
 from streams.plans import Routes
 from streams.raw_record import RawFields
 from streams.record_format import (
@@ -36,6 +35,7 @@ _HEADERS = 7
 _SPEC_VERSION = ("ce_specversion", b"1.0")
 _TYPE = ("ce_type", b"org.midgate.scan.v1")
 _EVENT_ID_NAME = encode_header("mg-event", bytes(EVENT_ID_BYTES))[:-EVENT_ID_BYTES]
+_LABEL_NAME = sized(b"mg-label")
 _LOG_ID_CHARACTERS = 8
 
 
@@ -124,23 +124,25 @@ class Batch:
         facts: EventFields,
         pic: bytes,
         routes: Routes,
-        label: LabelEntry | None = None,
+        label: bytes = b"",
         more_bytes: int = 0,
     ) -> bool:
         """Place a copy for each route; False, and nothing placed, where the batch is full.
 
         A copy is cut before its restricted part, unless the route's right carries that.
-        `more_bytes` go out with the copies, or nothing does.
+        `label` is the one that named the owner, as its header says it. `more_bytes` go out with
+        the copies, or nothing does.
         """
         partition, offset, timestamp, key, _, _ = record
         cut_at = facts[6]
         cut = value if len(value) == cut_at + 1 else value[:cut_at] + b"\0"
         sized_key = sized(key)
         before_id, behind_id = self.before_id, self.authz
-        if label is not None:
-            counted = f"{label.index}:{label.label_id}".encode()
-            before_id, behind_id = self.labelled, behind_id + encode_header("mg-label", counted)
-        size = len(value) + len(sized_key) + self.copy_bytes + len(behind_id) - len(self.authz)
+        size = len(value) + len(sized_key) + self.copy_bytes
+        if label:
+            before_id = self.labelled
+            behind_id = b"".join((behind_id, _LABEL_NAME, varint(len(label)), label))
+            size += len(behind_id) - len(self.authz)
         if not self.takes(len(routes) * size + more_bytes):
             return False
         ce_id = b"%d-%d" % (partition, offset)

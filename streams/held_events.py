@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from streams.holds import Held, HoldBook, HoldChanges, Number, Place
 from streams.label_desk import LabelDesk
-from streams.label_lookup import Find, LabelLookup
+from streams.label_lookup import Find, LabelLookup, by_partition
 from streams.label_routing import is_covered
 
 # Events decided anew or given up in one transaction: each is a tombstone, and a number in a ledger
@@ -44,7 +44,7 @@ class HeldEvents:
         """The labels of these numbers have changed: what of them is due now?"""
         waiting = [number for number in numbers if self._book.of(number)]
         lookup = LabelLookup(find)
-        lookup.expect(waiting)
+        lookup.expect(by_partition(waiting))
         for number in waiting:
             for held in self._book.of(number):
                 if is_covered(held, lookup):

@@ -16,8 +16,6 @@ HOUR_MS = 3_600_000
 # Wall clocks of the world: UTC−12 to UTC+14. UTC is the wall clock less its zone's distance.
 WALL_CLOCK_AHEAD_MS_MAX = 14 * HOUR_MS
 WALL_CLOCK_BEHIND_MS_MAX = 12 * HOUR_MS
-_new = tuple.__new__
-_ALLOWED = Reason.ALLOWED
 # TimeBasis, the symbol's index in the schema of a tracking event.
 _UTC = 1
 
@@ -86,17 +84,6 @@ def covering(history: Iterable[LabelEntry], scan: Scan) -> Covering:
         if not (label.valid_from_ms <= first_ms and last_ms < label.valid_to_ms):
             return NO_LABEL
     return _only(possible)
-
-
-def covering_one(label: LabelEntry, event_time_ms: int, time_basis: int) -> Covering:
-    """`covering` of the most common case: a number with one label, a scan without identity."""
-    first_ms = last_ms = event_time_ms
-    if time_basis != _UTC:
-        first_ms -= WALL_CLOCK_AHEAD_MS_MAX
-        last_ms += WALL_CLOCK_BEHIND_MS_MAX
-    if label[5] <= first_ms and last_ms < label[6]:
-        return _new(Covering, (label, _ALLOWED))
-    return NO_LABEL
 
 
 def instants(scan: Scan) -> tuple[int, int]:

@@ -5,9 +5,7 @@ all entries of the one before, in the same order, and perhaps more: so an index 
 Several readers of a number can therefore name a label by id and index, and any of them can see by
 the record alone what another has seen.
 
-The local store keeps a history *packed*: fields joined by one control character, labels by another,
-which is read several times faster than Avro. The rare history whose texts hold one of the two stays
-as it came.
+The local store keeps a history packed (`streams/packed_labels.py`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,10 +17,6 @@ from streams.label_facts import LabelEntry
 # A number that is used again every few months for as long as labels are kept has a dozen; a label
 # record has to fit a message.
 ENTRIES_MAX = 1_000
-
-_FIELD, _LABEL = "\x1f", "\x1e"
-_FRAME = 0
-_new = tuple.__new__
 
 
 class Label(NamedTuple):
@@ -141,53 +135,3 @@ def merged(known: Sequence[Label], added: Iterable[Label]) -> list[Label]:
     if len(history) > ENTRIES_MAX:
         raise LabelConflictError(history[-1].label_id, f"at most {ENTRIES_MAX} labels of a number")
     return history
-
-
-def pack(pic: str, labels: Sequence[Label]) -> bytes:
-    """A history for the local store."""
-    rows = [_FIELD.join(["" if part is None else str(part) for part in label]) for label in labels]
-    packed = _LABEL.join(rows)
-    separators = len(labels) * len(Label._fields) - 1
-    if sum(map(packed.count, (_FIELD, _LABEL))) != separators or packed.startswith("\0"):
-        return encode_history(pic, labels)
-    return packed.encode()
-
-
-def unpack(pic: str, packed: bytes) -> list[Label]:
-    """What was packed."""
-    if not packed or packed[0] == _FRAME:
-        return decode_history(pic, packed) if packed else []
-    return [
-        Label(one[0], one[1], one[2], one[3], int(one[4]), int(one[5]), int(one[6]),
-              int(one[7]) if one[7] else None, one[8])
-        for one in (row.split(_FIELD) for row in packed.decode().split(_LABEL))
-    ]  # fmt: skip
-
-
-def unpack_entries(pic: bytes, packed: bytes) -> list[LabelEntry]:
-    """What was packed, as a decision reads it."""
-    if not packed or packed[0] == _FRAME:
-        return read_entries(pic.decode("ascii"), packed) if packed else []
-    text = packed.decode()
-    if _LABEL not in text:
-        return [_unpack_entry(0, text)]
-    return [_unpack_entry(index, row) for index, row in enumerate(text.split(_LABEL))]
-
-
-def _unpack_entry(index: int, row: str) -> LabelEntry:
-    label_id, mid, by, token, _, start, end, mailed, unique = row.split(_FIELD)
-    # A named tuple's own constructor costs half as much again.
-    return _new(
-        LabelEntry,
-        (
-            label_id,
-            index,
-            mid,
-            by,
-            token,
-            int(start),
-            int(end),
-            int(mailed) if mailed else None,
-            unique,
-        ),
-    )

@@ -11,7 +11,7 @@ from streams.batch_output import COPY_OVERHEAD_BYTES, Batch
 from streams.decision import by_token
 from streams.holds import Held, hold_bytes
 from streams.label_desk import LabelDesk
-from streams.label_facts import NO_LABEL
+from streams.label_facts import NO_LABEL, LabelEntry
 from streams.label_lookup import LabelLookup
 from streams.plans import Plan, Routes
 from streams.raw_record import RawFields
@@ -28,7 +28,10 @@ def by_label(
     pic: bytes,
     context: tuple[RightsSnapshot, int, LabelDesk],
 ) -> bool:
-    """Decide an event whose owner only a label names; False where the batch is full."""
+    """Decide an event whose owner only a label names, if any; False where the batch is full.
+
+    Where nothing but the window counts, and no right asks for the event, the hot path has done it.
+    """
     snapshot, now_ms, desk = context
     label, reason = desk.lookup.covering(record[0], pic, value, facts[2], facts[3])
     if reason is Reason.LABEL_NEEDED:
@@ -38,12 +41,12 @@ def by_label(
     if label is None:
         batch.withheld[reason.value] += 1
         return True
-    plan = snapshot.plan(label.mid.encode("ascii"), facts[5], now_ms)
+    plan = snapshot.plan(label.mid.encode(), facts[5], now_ms)
     routes, reason, _ = plan.for_event(facts[2], facts[3], label)
     if not routes:
         batch.withheld[reason.value] += 1
         return True
-    return batch.deliver(record, value, facts, pic, routes, label)
+    return batch.deliver(record, value, facts, pic, routes, _named(label))
 
 
 def by_event(
@@ -139,17 +142,23 @@ def decide_anew(
     label, reason = desk.lookup.covering(record[0], pic, value, facts[2], facts[3])
     routes: Routes = ()
     if label is not None:
-        plan = snapshot.plan(mid or label.mid.encode("ascii"), facts[5], now_ms)
+        plan = snapshot.plan(mid or label.mid.encode(), facts[5], now_ms)
         routes, reason, _ = plan.for_event(facts[2], facts[3], label)
     if held.awaits:
         # The others have had it, or had no right to it when it came.
         routes = tuple([route for route in routes if route.tenant_id in held.awaits])
     if routes:
         # The header says which label named the owner: none where the number does.
-        return batch.deliver(record, value, facts, pic, routes, None if mid else label)
+        named = b"" if mid or label is None else _named(label)
+        return batch.deliver(record, value, facts, pic, routes, named)
     if not held.awaits:
         batch.withheld[reason.value] += 1
     return True
+
+
+def _named(label: LabelEntry) -> bytes:
+    """The label that counted, as the header says it."""
+    return f"{label.index}:{label.label_id}".encode()
 
 
 def _asks_label(plan: Plan) -> bool:

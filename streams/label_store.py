@@ -11,8 +11,9 @@ import structlog
 
 from schemas.codec import MalformedRecordError, UnknownFrameError
 from streams.errors import SchemaError
-from streams.label_history import decode_history, pack
+from streams.label_history import decode_history
 from streams.local_store import LocalStore, LocalStores
+from streams.packed_labels import PACKING, pack
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,7 @@ class LabelStores:
 
         Raises what `LocalStores.open` raises.
         """
-        return LabelStore(self._stores.open(name, identity))
+        return LabelStore(self._stores.open(name, f"{identity}/packed {PACKING}"))
 
 
 class LabelStore:
@@ -51,7 +52,7 @@ class LabelStore:
         return self.position < 0
 
     def find(self, pics: Sequence[bytes]) -> list[bytes | None]:
-        """Packed histories (`label_history.unpack`) of many PICs at once; None: no label.
+        """Packed histories (`packed_labels.unpack`) of many PICs at once; None: no label.
 
         Sorted PICs are found about twice as fast. Raises LocalStoreError.
         """

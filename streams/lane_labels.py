@@ -94,7 +94,8 @@ class LaneLabels:
         lookup = LabelLookup(self._feed.find)
         desk = self._held.desk(lookup, now_ms)
         numbers = numbers_asked_for(records)
-        numbers += [(held.record.partition, held.pic) for held in desk.due]
+        for held in desk.due:
+            numbers.setdefault(held.record.partition, set()).add(held.pic)
         if numbers:
             await in_thread(lambda: lookup.expect(numbers))
         return desk

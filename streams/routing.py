@@ -68,7 +68,7 @@ def _route(
     mask = len(shards) - 1
     withheld, next_offsets = batch.withheld, batch.next_offsets
     for record in records:
-        value = record[4] or b""
+        value, label = record[4] or b"", b""
         try:
             facts = walk_event(value)
         except UnknownFrameError:
@@ -80,6 +80,8 @@ def _route(
             channel = facts[5]
             if not channel:
                 mid, reason = b"", _CHANNEL_UNKNOWN
+            elif desk is not None and reason == _LABEL_NEEDED:
+                mid, label = desk.lookup.owner(record[0], pic, value, facts[2], facts[3])
         if mid:
             known = shards[hash(mid) & mask].get(mid)
             plan = known[channel] if known is not None else None
@@ -89,9 +91,12 @@ def _route(
             if not routes:
                 if not plan.options:
                     withheld[plan[1].value] += 1
+                elif label and desk is not None:
+                    if not by_label(batch, record, value, facts, pic, (snapshot, now_ms, desk)):
+                        break
                 elif not by_event(batch, record, value, facts, pic, plan, now_ms, desk):
                     break
-            elif not batch.deliver(record, value, facts, pic, routes):
+            elif not batch.deliver(record, value, facts, pic, routes, label):
                 break
         elif reason == _LABEL_NEEDED:
             if desk is None:

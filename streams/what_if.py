@@ -86,7 +86,7 @@ class WhatIf:
             if label is None:
                 self.unlabelled["owner"] += 1
                 return
-            mid = label.mid.encode("ascii")
+            mid = label.mid.encode()
         if not channel or mid not in self._mids:
             return
         plans = [rights.plan(mid, channel, self._now_ms) for rights in (self._before, self._after)]

@@ -14,8 +14,9 @@ from connectors.labels.limits import LabelLimits
 from connectors.labels.registry import LabelRegistry
 from streams.grant_csv import RowError
 from streams.label_csv import LabelRow, read_labels
-from streams.label_history import Label, LabelConflictError, merged, pack, unpack
+from streams.label_history import Label, LabelConflictError, merged
 from streams.label_store import LabelStore, LabelStores
+from streams.packed_labels import pack, unpack
 
 Progress = Callable[[int, int], None]
 

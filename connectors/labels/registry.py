@@ -27,8 +27,9 @@ from aiokafka.partitioner import murmur2
 from connectors.labels.limits import LabelLimits
 from streams.errors import ConfigurationError
 from streams.label_feed import MARK_HEADER, MARK_KEY, LabelFeed
-from streams.label_history import Label, encode_history, merged, unpack
+from streams.label_history import Label, encode_history, merged
 from streams.label_store import LabelStores
+from streams.packed_labels import unpack
 from streams.record_batches import send_records
 from streams.record_format import OutRecord
 from streams.settings import KafkaSettings, LayoutSettings, StoreSettings

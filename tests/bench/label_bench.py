@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from streams.label_history import Label, pack, unpack_entries
+from streams.label_history import Label
 from streams.label_store import LabelStore, LabelStores
+from streams.packed_labels import pack, unpack_entries
 
 PARTITIONS = 4
 IN_A_BATCH = 4_000

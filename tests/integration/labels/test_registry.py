@@ -12,8 +12,9 @@ from connectors.labels.registry import LabelRegistry, Registered, partition_of
 from streams import clients
 from streams.errors import ConfigurationError, WrongLogError
 from streams.label_feed import LabelFeed
-from streams.label_history import Label, LabelConflictError, decode_history, encode_history, unpack
+from streams.label_history import Label, LabelConflictError, decode_history, encode_history
 from streams.label_store import LabelStores
+from streams.packed_labels import unpack
 from streams.record_batches import send_records
 from streams.settings import KafkaSettings, StoreSettings
 from streams.topics import TopicNames

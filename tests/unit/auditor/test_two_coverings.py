@@ -38,6 +38,3 @@ def test_both_name_the_same_label_or_the_same_reason(history, time_ms, basis, da
     judged = labels.covering(theirs, Scan("", "", time_ms, basis, "", date, "SEE", unique, 0))
     assert found.reason is judged.reason
     assert (found.label and found.label.label_id) == (judged.label and judged.label.label_id)
-    if len(ours) == 1 and date is None and not unique:
-        one = label_facts.covering_one(ours[0], time_ms, TIME_BASES.index(basis))
-        assert one == found

@@ -8,8 +8,9 @@ import pytest
 from midgate.breach_judging import Judge, Row, Seen, Then, read
 from schemas.codec import encode
 from streams.corrected_past import finding_at
-from streams.label_history import Label, pack
+from streams.label_history import Label
 from streams.label_lookup import LabelLookup
+from streams.packed_labels import pack
 from streams.raw_record import RawRecord
 from tests.router_support import barcode
 from tests.unit.streams.log_building import BEGIN_MS, MID, Log, correction_body, token_body

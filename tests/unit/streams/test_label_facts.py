@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reasons import Reason
-from streams.label_facts import HOUR_MS, Covering, LabelEntry, Scan, covering, covering_one
+from streams.label_facts import HOUR_MS, Covering, LabelEntry, Scan, covering
 from tests.unit.schemas.records import bounded
 
 UTC, LOCAL, AMBIGUOUS = 1, 2, 3
@@ -124,8 +124,6 @@ def test_a_scan_without_identity_is_of_the_one_label_of_every_zone(history, one)
         for zone in zones
     ]
     found = covering(history, one)
-    if len(history) == 1:
-        assert covering_one(history[0], one.event_time_ms, one.time_basis) == found
     if all(len(labels) == 1 and labels == covers[0] for labels in covers):
         assert found.label == covers[0][0]
     else:

@@ -12,10 +12,7 @@ from streams.label_history import (
     decode_history,
     encode_history,
     merged,
-    pack,
     read_entries,
-    unpack,
-    unpack_entries,
 )
 from tests.unit.schemas.records import bounded
 
@@ -94,16 +91,3 @@ def test_a_history_has_an_end():
     assert len(merged(full, full)) == ENTRIES_MAX
     with pytest.raises(LabelConflictError, match="at most"):
         merged(full, [a_label("one more")])
-
-
-texts = st.text(alphabet="ab\x00\x1e\x1f ", max_size=3)
-
-
-@bounded(300)
-@given(
-    st.lists(labels | st.builds(a_label, texts, mid=texts, unique_tracking_id=texts), max_size=4)
-)
-def test_what_is_packed_is_what_was_written(history):
-    value, packed = encode_history(PIC, history), pack(PIC, history)
-    assert unpack(PIC, packed) == decode_history(PIC, value) == history
-    assert unpack_entries(PIC.encode(), packed) == read_entries(PIC, value)

@@ -2,8 +2,9 @@
 
 from schemas.codec import encode
 from schemas.reasons import Reason
-from streams.label_history import Label, pack
+from streams.label_history import Label
 from streams.label_lookup import LabelLookup, numbers_asked_for
+from streams.packed_labels import pack
 from streams.raw_record import RawRecord
 
 PIC, OTHER, OWNED = b"9400111206206406260787", b"9505511069605048600624", b"9205590123456700000017"
@@ -53,7 +54,15 @@ def test_the_identity_in_the_event_counts():
 def test_a_number_under_another_key_is_asked_for_when_it_is_met_once():
     store = Store()
     lookup = LabelLookup(store.find)
-    lookup.expect([(0, b"something else")])
+    lookup.expect({0: {b"something else"}})
     for _ in range(2):
         assert lookup.covering(0, PIC, event(), T0, 1).label.label_id == "l1"
     assert store.asked[1:] == [(0, [PIC])]
+
+
+def test_the_owner_is_told_at_once_where_the_window_alone_tells_it():
+    lookup = LabelLookup(Store().find)
+    assert lookup.owner(0, PIC, event(), T0, 1) == (b"901234567", b"0:l1")
+    assert lookup.owner(0, PIC, event(), T0 - 1, 1) == (b"", b"")
+    assert lookup.owner(0, PIC, event(date=20_000), T0, 1) == (b"", b"")
+    assert lookup.owner(1, OTHER, event(OTHER), T0, 1) == (b"", b"")

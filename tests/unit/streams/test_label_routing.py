@@ -15,8 +15,9 @@ from schemas.codec import encode
 from streams.held_events import HeldEvents
 from streams.holds import Held, HoldChanges, hold_key, hold_record, read_hold
 from streams.label_desk import LabelDesk
-from streams.label_history import Label, pack
+from streams.label_history import Label
 from streams.label_lookup import LabelLookup
+from streams.packed_labels import pack
 from streams.raw_record import RawRecord
 from streams.routing import UNBOUNDED, RoutedBatch, route_batch
 from tests.records_support import decoded
@@ -185,6 +186,14 @@ def test_a_label_of_nobody_with_a_right_ends_the_wait_too():
     lane.register(PIC, a_label("l1", "654321"))
     assert lane.batch([]).withheld == {"no_grant": 1}
     assert lane.held.events == 0
+
+
+def test_a_label_whose_mid_is_no_mid_is_nobodys_and_stops_nothing():
+    lane = Lane()
+    lane.register(PIC, a_label("l1", "9é1234567"))
+    assert lane.batch([raw(0), raw(1, unique_tracking_id="U1")]).withheld == {"no_grant": 1}
+    lane.labels[PIC] = [a_label("l1", "9é1234567")._replace(unique_tracking_id="U1")]
+    assert lane.batch([raw(1, unique_tracking_id="U1")]).withheld == {"no_grant": 1}
 
 
 def test_a_label_that_does_not_cover_leaves_it_held():

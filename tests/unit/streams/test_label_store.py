@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from streams.errors import ConfigurationError, SchemaError
-from streams.label_history import Label, encode_history, unpack
+from streams.label_history import Label, encode_history
 from streams.label_store import LabelStore, LabelStores
 from streams.local_store import COPIES_MAX, LocalStoreError
+from streams.packed_labels import unpack
 
 PIC, OTHER = b"9400111206206406260787", b"9505511069605048600624"
 TOPIC = "cluster/topic/0"

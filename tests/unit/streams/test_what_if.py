@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from schemas.codec import encode
-from streams.label_history import Label, pack
+from streams.label_history import Label
+from streams.packed_labels import pack
 from streams.raw_record import RawRecord
 from streams.rights import Rights
 from streams.what_if import EXAMPLES_MAX, WhatIf

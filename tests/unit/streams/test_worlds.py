@@ -11,13 +11,14 @@ from auditor.entitlement import Candidates, Label, Scan, entitled
 from auditor.structure import Tables
 from schemas.codec import decode
 from schemas.reasons import Billing, Reason
-from streams import label_history
 from streams.decision import EVENT_CHECKS, RANKS, STANDING_CHECKS
 from streams.facts import CHANNELS
 from streams.held_events import HeldEvents
 from streams.label_desk import LabelDesk
 from streams.label_facts import LabelEntry
+from streams.label_history import Label as Registered
 from streams.label_lookup import LabelLookup
+from streams.packed_labels import pack
 from streams.plans import Plan
 from streams.raw_record import RawRecord
 from streams.rights import RightsSnapshot
@@ -120,10 +121,8 @@ def desk_with(label: LabelEntry | None) -> LabelDesk:
         if label is None:
             return [None] * len(pics)
         always = (0, -(1 << 45), 1 << 45, None, "")
-        one = label_history.Label(
-            "l1", label.mid, label.generated_by, label.merchant_token_id, *always
-        )
-        return [label_history.pack("", [one])] * len(pics)
+        one = Registered("l1", label.mid, label.generated_by, label.merchant_token_id, *always)
+        return [pack("", [one])] * len(pics)
 
     held = HeldEvents(events_max=10, bytes_max=1 << 20, hold_ms=1_000)
     return held.desk(LabelLookup(find), 0)
