@@ -10,7 +10,7 @@ from schemas.codec import MalformedRecordError, UnknownFrameError
 from schemas.event_id import event_id
 from schemas.event_reader import EventFacts, read_event
 from schemas.reasons import BarcodeVerdict, Reason
-from streams.corrected_past import Breach, Found, compare, waits_for_label
+from streams.corrected_past import Breach, Found, compare, waits_for_label, would_have_waited
 from streams.decision import Event, by_token
 from streams.instants import format_instant
 
@@ -71,8 +71,6 @@ class Judge:
         """By raw offset, of events held: whether the tenant was among those that waited."""
         self._missed: dict[int, Row] = {}
         """Of these, what stands if the tenant does not get it in the end."""
-        self.would_have_waited = 0
-        """Events that would have waited for their label only if the rights had been right."""
 
     @property
     def is_open(self) -> bool:
@@ -115,7 +113,9 @@ class Judge:
                 if differs is not None:
                     self._missed[offset] = self._row(seen, then, differs)
                 return
-            self.would_have_waited += has_room and waits.should
+            if has_room and waits.should:
+                # As only the finding makes it wait, nothing else differs.
+                differs = would_have_waited(event, then.at_ms, then.rights, self._grant)
         self._tell(seen, then, differs)
 
     def anew(self, seen: Seen, then: Then, lookup: LabelLookup) -> None:

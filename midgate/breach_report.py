@@ -20,6 +20,7 @@ from midgate.label_replay import LabelReplay
 from midgate.ledger_reading import Ledger
 from midgate.reading import partitions_of, reading
 from midgate.rights_history import records_of
+from streams.corrected_past import Breach
 from streams.errors import InputError
 from streams.instants import format_instant
 
@@ -60,8 +61,6 @@ class Report:
     corrections: list[Correction]
     gaps: list[dict[str, Any]] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    would_have_waited: int = 0
-    """Events of which it is not known whether a label would have come in time."""
     _file: IO[str] = field(default_factory=lambda: tempfile.TemporaryFile("w+"))  # noqa: SIM115
 
     def add(self, row: dict[str, Any]) -> None:
@@ -75,6 +74,11 @@ class Report:
         self._file.seek(0)
         for line in self._file:
             yield json.loads(line)
+
+    @property
+    def would_have_waited(self) -> int:
+        """Events of which it is not known whether a label would have come in time."""
+        return self.counts[self.grant.tenant_id, Breach.WOULD_HAVE_WAITED.value]
 
     def summary(self) -> list[dict[str, Any]]:
         """Counts by tenant and kind."""
@@ -171,7 +175,6 @@ class _Replay:
                 )
             finally:
                 of_labels.close()
-            self._found.would_have_waited += judge.would_have_waited
             recorded_from = max(recorded_from, since)
             done += ends[place] - begins[place] + label_ends[label_places[place.partition]]
             on_progress(done, total)

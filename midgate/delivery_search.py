@@ -1,25 +1,28 @@
 """Where an event was placed: the tenant topic read from the moment at which the event was received.
 
 A copy has the timestamp of its raw record, so the first record of the tenant partition that is not
-older stands at or before it. From there copies of one raw partition stand in its order, so it
-is found by leaps; a copy out of order (an event that waited for its label) is looked for record by
-record, up to a bound. What is not found is told with the reason, never left out.
+older stands at or before it. From there every batch is looked into, up to a bound. Copies of one
+raw partition stand in its order, unless one waited for its label: so that of a later event is
+looked for behind that of an earlier one first, and beyond the bound by leaps. What is not found is
+told with the reason, never left out.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from midgate.batch_search import hints
 from midgate.reading import fetched
 from streams.instants import format_instant
+from streams.record_format import encode_header
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     from streams.facts import Tenant
 
-# Read one by one, when leaps do not find it: about a second.
-SEARCH_RECORDS_MAX = 50_000
+# Looked through, before leaps: about a second.
+SEARCH_RECORDS_MAX = 1_000_000
 ID_HEADER = "ce_id"
 FETCH_MAX = 500
 
@@ -35,6 +38,13 @@ class RawPlace(NamedTuple):
     def copy_id(self) -> bytes:
         """`ce_id` of its copies."""
         return b"%d-%d" % (self.partition, self.offset)
+
+
+class _Found(NamedTuple):
+    """Raw offset of an event, and offset of its copy."""
+
+    raw: int
+    copy: int
 
 
 def _copy_id(record: Any) -> bytes:
@@ -54,6 +64,8 @@ class CopySearch:
         self._consumer = consumer
         self._topics: set[str] | None = None
         self._ends: dict[TopicPartition, int] = {}
+        self._found: dict[tuple[TopicPartition, int], _Found] = {}
+        """The copy found last, by its partition and its raw partition."""
 
     async def find(self, tenant: Tenant, raw: RawPlace) -> dict[str, Any]:
         """Topic, partition and offset of a tenant's copy, or why there is none to be shown.
@@ -97,18 +109,32 @@ class CopySearch:
 
     async def _read(self, place: TopicPartition, start: int, end: int, raw: RawPlace) -> int | None:
         """Offset of the copy; -1 when it is not there, None when that is not known."""
-        offset = await self._leap(place, start, end, raw)
-        if offset >= 0:
-            return offset
-        self._consumer.seek(place, start)
-        read = 0
-        while await self._consumer.position(place) < end:
-            if read >= SEARCH_RECORDS_MAX:
-                return None
-            for record in await self._some(place):
-                if _copy_id(record) == raw.copy_id:
-                    return int(record.offset)
-                read += 1
+        before = self._found.get((place, raw.partition))
+        middle = start
+        if before is not None and before.raw < raw.offset:
+            middle = max(start, min(before.copy + 1, end))
+        is_bounded = False
+        # Behind the copy that stands before it in raw, where it is unless it is out of order.
+        for first, last in ((middle, end), (start, middle)):
+            stop = min(last, first + SEARCH_RECORDS_MAX)
+            offset = await self._scan(place, first, stop, raw)
+            if offset < 0 and stop < last:
+                is_bounded = True
+                offset = await self._leap(place, stop, last, raw)
+            if offset >= 0:
+                self._found[place, raw.partition] = _Found(raw.offset, offset)
+                return offset
+        return None if is_bounded else -1
+
+    async def _scan(self, place: TopicPartition, start: int, end: int, raw: RawPlace) -> int:
+        """As `_read`, of every record in between; a copy of an aborted transaction is none."""
+        needle = encode_header(ID_HEADER, raw.copy_id)
+        async for hint in hints(self._consumer, place, start, end, needle):
+            self._consumer.seek(place, hint)
+            while await self._consumer.position(place) <= hint:
+                for record in await self._some(place, max_records=1):
+                    if _copy_id(record) == raw.copy_id:
+                        return int(record.offset)
         return -1
 
     async def _leap(self, place: TopicPartition, start: int, end: int, raw: RawPlace) -> int:
@@ -145,8 +171,8 @@ class CopySearch:
                 return -1, own
         return -1, None
 
-    async def _some(self, place: TopicPartition) -> list[Any]:
-        batches = await fetched(self._consumer, place, max_records=FETCH_MAX)
+    async def _some(self, place: TopicPartition, max_records: int = FETCH_MAX) -> list[Any]:
+        batches = await fetched(self._consumer, place, max_records=max_records)
         return list(batches.get(place, []))
 
     async def _absent(self, place: TopicPartition, raw: RawPlace) -> dict[str, str]:

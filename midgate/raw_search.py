@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from midgate.batch_search import hints
 from midgate.reading import fetched, partitions_of
 from streams.instants import format_instant
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 # A piece has 10 to 13 scans. A number with more than this is somebody's test.
 MATCHES_MAX = 500
-# What is read without being asked to: some ten seconds.
-UNASKED_RECORDS_MAX = 1_000_000
-# What reading raw through the match costs on one core; used to say beforehand how long it takes.
-RECORDS_PER_S = 60_000
+# What is read without being asked to.
+UNASKED_S_MAX = 15
+# What reading raw through the match gives on one core; used to say beforehand how long it takes.
+# A number's digits are looked for in whole batches; an event id is a hash, so every record is read.
+RECORDS_PER_S_NUMBER = 1_000_000
+RECORDS_PER_S_EVENT = 60_000
 STEP_RECORDS_MAX = 10_000
 # A fetch at a partition's end must not hold up the next place.
 FETCH_WAIT_MS = 10
@@ -62,8 +65,8 @@ async def search(
 ) -> Search:
     """Every raw record of the term received since an instant, as far as it is recorded.
 
-    Without `since_ms`: what the index holds; without an index the last `index_hours`, if that is
-    not more than `UNASKED_RECORDS_MAX` records.
+    Without `since_ms`: what the index holds; without an index the last `index_hours`, if that takes
+    no longer than `UNASKED_S_MAX`.
     """
     from midgate.commands.index import index_folder
     from streams import clients
@@ -125,8 +128,8 @@ class _Reader:
                 gaps.append((place, starts[place], min(span.first, ends[place])))
             gaps.append((place, max(span.position, starts[place]), ends[place]))
         to_scan = sum(end - start for _, start, end in gaps if end > start)
-        seconds = to_scan / RECORDS_PER_S
-        if since_ms is None and to_scan > UNASKED_RECORDS_MAX:
+        seconds = to_scan / (RECORDS_PER_S_NUMBER if self._term.number else RECORDS_PER_S_EVENT)
+        if since_ms is None and seconds > UNASKED_S_MAX:
             search.complete = False
             search.note = (
                 f"not looked through: {to_scan:,} records of raw, some {seconds:,.0f} s;"
@@ -185,6 +188,9 @@ class _Reader:
         """Read a stretch of one partition; `done` and what it is afterwards count offsets."""
         if start >= end:
             return done
+        if self._term.number:
+            await self._scan_for_number(place, start, end, lambda at: report(done + at - start))
+            return done + end - start
         self._consumer.assign([place])
         self._consumer.seek(place, start)
         position = start
@@ -200,3 +206,12 @@ class _Reader:
             position = await self._consumer.position(place)
             report(done + min(position, end) - start)
         return done + end - start
+
+    async def _scan_for_number(
+        self, place: TopicPartition, start: int, end: int, report: Callable[[int], None]
+    ) -> None:
+        """As `_scan`: whatever is of a number holds its digits as they are."""
+        async for offset in hints(self._consumer, place, start, end, self._term.number, report):
+            await self._candidate(place, offset, start)
+            if len(self._search.records) >= MATCHES_MAX:
+                return

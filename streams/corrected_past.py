@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from schemas.reasons import Reason
-from streams.decision import Event, Lookup, TenantDecision, decide, judge_all
+from streams.decision import Event, Lookup, TenantDecision, decide, judge_all, judge_standing
 from streams.facts import Correction, Grant
 from streams.plans import EVER_FROM_MS
 
@@ -27,12 +27,13 @@ class Breach(StrEnum):
     PERSONAL_DATA_DELIVERED_WRONGLY = "personal_data_delivered_wrongly"
     NOT_DELIVERED = "not_delivered"
     PERSONAL_DATA_NOT_DELIVERED = "personal_data_not_delivered"
+    WOULD_HAVE_WAITED = "would_have_waited"
 
 
 class Found(NamedTuple):
     """`personal_data`: the copy held, or should have held, the recipient's data, if there was any.
 
-    `under` is the grant that it was delivered by, or should have been.
+    `under` is the grant that it was delivered by, or should have been, or should have waited by.
     """
 
     breach: Breach
@@ -105,6 +106,13 @@ def waits_for_label(
     if finding is None:
         return Waits(was, was)
     return Waits(was, _waits(event, now_ms, _put_right(own, grant, finding), rights))
+
+
+def would_have_waited(event: Event, now_ms: int, rights: Lookup, grant: Grant) -> Found:
+    """What is said of an event that should have waited for its label by this grant, and did not:
+    nothing tells whether the label would have come in time, and been the one."""
+    standing = judge_standing(in_force(grant), event.mid, event.channel, now_ms, rights)
+    return Found(Breach.WOULD_HAVE_WAITED, standing.restricted, grant.grant_id)
 
 
 def _own(candidates: Sequence[Grant], grant: Grant) -> list[Grant]:

@@ -69,8 +69,8 @@ def breach(
         note(f"not recorded any more: what was decided from {gap['from']} to {gap['to']}")
     if found.would_have_waited:
         note(
-            f"{found.would_have_waited:,} events are not judged: they would have waited for their"
-            " label, and nothing says whether it would have come in time"
+            f"{found.would_have_waited:,} events (would_have_waited) are not judged: nothing says"
+            " whether their label would have come in time"
         )
 
 

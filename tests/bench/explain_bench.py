@@ -1,10 +1,11 @@
 """How long `midgate explain` takes, as an operator waits for it: with the index, and without.
 
-    .venv/bin/python -m tests.bench.explain_bench [--events 500000]
+    .venv/bin/python -m tests.bench.explain_bench [--events 500000] [--backlog 200000]
 
 Starts a broker of its own, routes that many scans as they come (twelve a piece, two tenants
 entitled), indexes them, and calls the command as a process of its own: Python's start and the
-log's reading count.
+log's reading count. Then a backlog of other pieces is routed at once, and asked for before the
+index has caught up (`behind`) and after it (`backlog`).
 """
 
 import argparse
@@ -16,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 from deploy.local_kafka.broker import LocalKafka
 from streams import clients
@@ -33,11 +35,14 @@ CALLS = 7
 PENDING_MAX = 20_000
 
 
-def events(count: int) -> Iterator[Event]:
-    """A piece's scans are spread over the whole stream; only one in ten is of our MID."""
+def events(count: int, first: int) -> Iterator[Event]:
+    """A piece's scans are spread over the whole stream; only one in ten is of our MID.
+
+    Pieces are numbered from `first` on.
+    """
     pieces = max(1, count // SCANS)
     for at in range(count):
-        piece = at % pieces
+        piece = first + at % pieces
         mid = MID if piece % 10 == 0 else f"9{piece % 1000:08d}"
         yield event(barcode(mid, piece), code=f"{at // pieces % 90 + 10}")
 
@@ -50,11 +55,11 @@ async def prepare(kafka: KafkaSettings, layout: LayoutSettings) -> None:
             await office.grant(tenant, MID, f"g-{tenant}")
 
 
-async def offer(kafka: KafkaSettings, topic: str, count: int) -> None:
+async def offer(kafka: KafkaSettings, topic: str, count: int, first: int = 0) -> None:
     producer = clients.idempotent_producer(kafka, linger_ms=20)
     await clients.start(producer, kafka)
     pending = []
-    for key, value in events(count):
+    for key, value in events(count, first):
         now_ms = int(time.time() * 1000)
         pending.append(await producer.send(topic, key=key, value=value, timestamp_ms=now_ms))
         if len(pending) == PENDING_MAX:
@@ -72,38 +77,73 @@ def called(kafka: KafkaSettings, layout: LayoutSettings, *arguments: str) -> tup
     return time.perf_counter() - began, json.loads(done.stdout)
 
 
-def measure(kafka: KafkaSettings, layout: LayoutSettings, count: int) -> dict[str, object]:
-    """Seconds of each kind of question; the longest of some."""
+def measure(
+    kafka: KafkaSettings, layout: LayoutSettings, name: str, count: int, first: int = 0
+) -> dict[str, object]:
+    """Seconds of each kind of question about pieces from `first` on: the median, the longest."""
     drawn = random.Random(1)
     pieces = max(1, count // SCANS)
-    numbers = [barcode(MID, drawn.randrange(pieces // 10) * 10) for _ in range(CALLS)]
-    line: dict[str, object] = {"bench": "explain", "events": count}
-    scanned, _ = called(kafka, layout, "explain", numbers[0])
-    line["number_by_scan_s"] = round(scanned, 2)
-    seconds, _ = called(kafka, layout, "index", "--once")
-    line["index_events_per_s"] = round(count / seconds)
     spent: dict[str, list[float]] = {"number": [], "event": [], "position": []}
-    for number in numbers:
+    for _ in range(CALLS):
+        number = barcode(MID, first + drawn.randrange(pieces // 10) * 10)
         seconds, answer = called(kafka, layout, "explain", number)
         spent["number"].append(seconds)
         found = answer["explain"]["events"]
         assert answer["explain"]["search"]["how"] == "index"
         assert len(found) >= SCANS - 1
         assert all(copy["found"] == "yes" for one in found for copy in one["delivered"])
-        line["copies_found_each"] = sum(len(one["delivered"]) for one in found)
-        happened = found[0]["event"]
+        happened = found[-1]["event"]
         spent["event"].append(called(kafka, layout, "explain", happened["event_id"])[0])
         spent["position"].append(called(kafka, layout, "explain", happened["position"])[0])
-    for name, lasted in spent.items():
-        line[f"{name}_s_p50"] = round(sorted(lasted)[CALLS // 2], 2)
-        line[f"{name}_s_max"] = round(max(lasted), 2)
+    line: dict[str, object] = {}
+    for kind, lasted in spent.items():
+        line[f"{name}_{kind}_s_p50"] = round(sorted(lasted)[CALLS // 2], 2)
+        line[f"{name}_{kind}_s_max"] = round(max(lasted), 2)
     return line
+
+
+def routed(
+    folder: Path,
+    kafka: KafkaSettings,
+    layout: LayoutSettings,
+    count: int,
+    offered: Coroutine[Any, Any, None] | None = None,
+) -> None:
+    """Run a worker until it has routed what stands in raw and what is offered meanwhile."""
+    with running_worker(folder, kafka, layout) as worker:
+        worker.wait_ready()
+        if offered is not None:
+            asyncio.run(offered)
+        worker.wait_for(
+            "all is routed", lambda: worker.metric("midgate_events_routed_total") >= count, 600
+        )
+
+
+def course(
+    folder: Path, kafka: KafkaSettings, layout: LayoutSettings, count: int, backlog: int
+) -> Iterator[dict[str, object]]:
+    """The figures, as they are measured."""
+    topic = layout.topics.raw
+    yield {"bench": "explain", "events": count, "backlog": backlog}
+    routed(folder, kafka, layout, count, offer(kafka, topic, count))
+    scanned, _ = called(kafka, layout, "explain", barcode(MID, 0))
+    indexing, _ = called(kafka, layout, "index", "--once")
+    yield {"by_scan_s": round(scanned, 2), "index_events_per_s": round(count / indexing)}
+    yield measure(kafka, layout, "steady", count)
+    if backlog:
+        first = count // 10 * 10
+        asyncio.run(offer(kafka, topic, backlog, first))
+        routed(folder, kafka, layout, backlog)
+        yield measure(kafka, layout, "behind", backlog, first)
+        called(kafka, layout, "index", "--once")
+        yield measure(kafka, layout, "backlog", backlog, first)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=500_000)
-    count = parser.parse_args().events
+    parser.add_argument("--backlog", type=int, default=200_000, help="0: none")
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="midgate-bench-") as root:
         folder = Path(root)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -114,15 +154,11 @@ def main() -> None:
             kafka = KafkaSettings(bootstrap=broker.bootstrap)
             layout = LayoutSettings()
             asyncio.run(prepare(kafka, layout))
-            with running_worker(folder, kafka, layout) as worker:
-                worker.wait_ready()
-                asyncio.run(offer(kafka, layout.topics.raw, count))
-                worker.wait_for(
-                    "all is routed",
-                    lambda: worker.metric("midgate_events_routed_total") >= count,
-                    600,
-                )
-            print(json.dumps(measure(kafka, layout, count)))
+            line: dict[str, object] = {}
+            for figures in course(folder, kafka, layout, chosen.events, chosen.backlog):
+                line |= figures
+                print(json.dumps(figures), file=sys.stderr)
+            print(json.dumps(line))
         finally:
             broker.stop()
 

@@ -202,7 +202,7 @@ def test_a_long_scan_is_made_only_when_it_is_asked_for(stage, tmp_path, monkeypa
 
     number = barcode(ACME, 1)
     route(stage, tmp_path, (_rights, [event(number)]))
-    monkeypatch.setattr(raw_search, "UNASKED_RECORDS_MAX", 0)
+    monkeypatch.setattr(raw_search, "UNASKED_S_MAX", 0)
     found = stage.explain(number)
     assert (found["events"], found["search"]["complete"]) == ([], False)
     assert "midgate index" in found["search"]["note"]

@@ -99,10 +99,13 @@ def test_a_breach_judges_by_the_labels_that_were_known_and_at_the_end_of_a_wait(
 
     missing = ("--wrong-from", "2026-04-01", "--should-have-counted")
     do(stage, "grant", "correct", "g3", *missing)
-    assert told(rows_of(stage, "g3")) == [("not_delivered", LATE, "10")]
+    unknown = ("would_have_waited", EARLY, "03")
+    assert told(rows_of(stage, "g3")) == [("not_delivered", LATE, "10"), unknown]
     head = do(stage, "breach", "--grant", "g3")["breach"]
     assert head["would_have_waited"] == 1, "a label came, but nobody waited for it"
-    assert "would have waited" in stage.errors
+    assert {"kind": "would_have_waited", "tenant": "shop", "events": 1} in head["counts"]
+    assert [row["barcode"] for row in head["events"] if row["kind"] == unknown[0]] == [EARLY]
+    assert "1 events (would_have_waited) are not judged" in stage.errors
 
 
 def test_waits_that_began_before_the_findings_and_a_plan_by_the_present_labels(

@@ -6,6 +6,7 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from midgate import delivery_search
 from midgate.delivery_search import FETCH_MAX, CopySearch, RawPlace
 from midgate.ledger_reading import LedgerSearch
 from midgate.reading import HERE_AND_THERE, reading
@@ -75,10 +76,17 @@ async def test_an_entry_is_found_whatever_the_clocks_say(
         assert await found(end) == "pending"
 
 
+@pytest.mark.parametrize("looked_through", [delivery_search.SEARCH_RECORDS_MAX, 10])
 async def test_a_copy_is_found_in_order_and_out_of_it(
-    kafka_settings: KafkaSettings, layout_settings: LayoutSettings, midgate_topics: object
+    kafka_settings: KafkaSettings,
+    layout_settings: LayoutSettings,
+    midgate_topics: object,
+    monkeypatch: pytest.MonkeyPatch,
+    looked_through: int,
 ) -> None:
     """Partition 1 lags far behind 3, one copy came late, and one is not there."""
+    monkeypatch.setattr(delivery_search, "SEARCH_RECORDS_MAX", looked_through)
+    is_bounded = looked_through == 10
     await create_tenant_topic(kafka_settings, layout_settings, "acme", 2)
     topic = layout_settings.topics.tenant("acme")
     ahead = FETCH_MAX * 4
@@ -101,10 +109,44 @@ async def test_a_copy_is_found_in_order_and_out_of_it(
             assert (said["topic"], said["partition"]) == (topic, 1)
             return said["found"], said["offset"]
 
-        for partition, offset in [(1, 0), (1, 500), (1, ahead - 1), (3, 0), (3, 1_234), (1, late)]:
+        for partition, offset in [(1, 0), (1, 500), (1, ahead - 1), (3, 0), (3, 1_234)]:
             where = copies.index((partition, offset, NOW_MS + offset))
             assert await found(partition, offset) == ("yes", where)
-        assert await found(1, missing) == ("no", None)
+        # Beyond the bound only what stands in order can be found.
+        unknown = ("not_searched", None)
+        assert await found(1, late) == (unknown if is_bounded else ("yes", len(copies) - 1))
+        assert await found(1, missing) == (unknown if is_bounded else ("no", None))
         gone = Tenant("none", "none", "SHIPPER", "", f"{topic}x", 1, False, 1)
         said = await search.find(gone, RawPlace(1, 0, NOW_MS))
         assert said["found"] == "no_longer_recorded"
+
+
+async def test_what_was_aborted_is_no_copy(
+    kafka_settings: KafkaSettings, layout_settings: LayoutSettings, midgate_topics: object
+) -> None:
+    """The bytes of an aborted copy stand in the topic all the same, before those that count."""
+    await create_tenant_topic(kafka_settings, layout_settings, "acme", 1)
+    topic = layout_settings.topics.tenant("acme")
+    headers = [("ce_id", b"1-7")]
+
+    async def placed(transactional_id: str, *, ends_well: bool) -> int:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=kafka_settings.bootstrap, transactional_id=transactional_id
+        )
+        await producer.start()
+        await producer.begin_transaction()
+        sent = await producer.send(topic, b"v", headers=headers, timestamp_ms=NOW_MS)
+        offset = (await sent).offset
+        await (producer.commit_transaction() if ends_well else producer.abort_transaction())
+        await producer.stop()
+        return int(offset)
+
+    tenant = Tenant("acme", "acme", "SHIPPER", "", topic, 1, False, 1)
+    await placed("a", ends_well=False)
+    async with reading(kafka_settings, **HERE_AND_THERE) as consumer:
+        said = await CopySearch(consumer).find(tenant, RawPlace(1, 7, NOW_MS))
+        assert (said["found"], said["offset"]) == ("no", None)
+    offset = await placed("b", ends_well=True)
+    async with reading(kafka_settings, **HERE_AND_THERE) as consumer:
+        said = await CopySearch(consumer).find(tenant, RawPlace(1, 7, NOW_MS))
+        assert (said["found"], said["offset"]) == ("yes", offset)

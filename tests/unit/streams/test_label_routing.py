@@ -19,10 +19,11 @@ from streams.label_history import Label
 from streams.label_lookup import LabelLookup
 from streams.packed_labels import pack
 from streams.raw_record import RawRecord
+from streams.rights_snapshot import RightsSnapshot
 from streams.routing import UNBOUNDED, RoutedBatch, route_batch
 from tests.records_support import decoded
 from tests.unit.schemas.records import bounded
-from tests.unit.streams.log_building import APP_ID, MID, OTHER_MID, Log
+from tests.unit.streams.log_building import APP_ID, MID, OTHER_MID, Log, token_body
 
 PIC, OTHER, OWNED = "9400111206206406260787", "9505511069605048600624", "92748901234567000000000018"
 T0 = 1_785_000_000_000
@@ -62,7 +63,10 @@ def a_label(label_id: str, mid: str = MID, start: int = 0, end: int = 1000) -> L
 class Lane:
     """The pure parts of a lane, put together as `streams/lane_labels.py` does."""
 
-    def __init__(self, *, events_max: int = 100, ended_max: int = 100) -> None:
+    def __init__(
+        self, *, events_max: int = 100, ended_max: int = 100, rights: RightsSnapshot = RIGHTS
+    ) -> None:
+        self.rights = rights
         self.labels: dict[str, list[Label]] = {}
         self.topic: dict[bytes, Any] = {}
         self.held = HeldEvents(
@@ -82,7 +86,7 @@ class Lane:
     def batch(self, records, now_ms=NOW, bytes_out_max=UNBOUNDED, commits=True) -> RoutedBatch:
         desk = self.desk(now_ms)
         routed = route_batch(
-            records, RIGHTS, now_ms, app_id=APP_ID, bytes_out_max=bytes_out_max, desk=desk
+            records, self.rights, now_ms, app_id=APP_ID, bytes_out_max=bytes_out_max, desk=desk
         )
         if commits:
             self.held.committed(routed.holds)
@@ -203,6 +207,34 @@ def test_a_label_that_does_not_cover_leaves_it_held():
     assert not lane.held.has_work(NOW)
     assert ids(lane.batch([raw(1, at_ms=T0 + 2000)])) == ["0-1"]
     assert lane.held.events == 1
+
+
+def test_a_held_event_holds_back_its_own_piece_and_no_other_of_the_number():
+    """A number used again: each piece's events keep their order, the pieces wait for nobody."""
+    earlier, later = T0 + 5, T0 + 2500
+    lane = Lane()
+    lane.batch([raw(0, at_ms=earlier), raw(1, at_ms=later), raw(2, at_ms=earlier)])
+    lane.register(PIC, a_label("l2", start=2000, end=3000))
+    assert ids(lane.batch([raw(3, at_ms=later), raw(4, at_ms=earlier)])) == ["0-1", "0-3"]
+    assert lane.held.events == 3
+    lane.register(PIC, a_label("l1"))
+    released = lane.batch([raw(5, at_ms=later), raw(6, at_ms=earlier)])
+    assert ids(released) == ["0-0", "0-2", "0-4", "0-5", "0-6"]
+
+
+def test_what_another_right_gives_at_once_does_not_wait_behind_a_held_event():
+    """The exception to the order of a package: see docs/guarantees.md."""
+    log = _log()
+    log.tenant("shop", "PLATFORM")
+    log.put("MERCHANT_TOKEN", token_body("T1", "shop"))
+    token = {"basis": "MERCHANT_TOKEN", "merchant_token_id": "T1", "channels": ["API"]}
+    log.grant("g3", "shop", **token)
+    log.grant("g4", "shop", basis="MID_AUTHORIZATION", channels=["SEE"])
+    lane = Lane(rights=log.rights.snapshot(0.0))
+    first = lane.batch([raw(0, OWNED, channel="API"), raw(1, OWNED)])
+    assert (ids(first, "shop"), places(first.holds, "added")) == (["0-1"], [0])
+    lane.register(OWNED, a_label("l1")._replace(generated_by="shop", merchant_token_id="T1"))
+    assert ids(lane.batch([raw(2, OWNED, channel="API")]), "shop") == ["0-0", "0-2"]
 
 
 def test_at_the_deadline_it_is_withheld_for_good():
