@@ -38,13 +38,16 @@ class Batch(NamedTuple):
 
     def offsets_of(self, needle: bytes) -> Iterator[int]:
         """Offsets of the records in whose bytes the needle stands."""
+        from aiokafka.record.util import decode_varint
+
         found, at = self.records.find(needle), 0
         while found >= 0:
-            size, head = _varint(self.records, at)
+            size, head = decode_varint(self.records, at)
             at = head + size
             if found < at:
-                _, delta_at = _varint(self.records, head + 1)  # behind attributes and timestamp
-                yield self.first + _varint(self.records, delta_at)[0]
+                # Behind attributes and timestamp.
+                _, delta_at = decode_varint(self.records, head + 1)
+                yield self.first + decode_varint(self.records, delta_at)[0]
                 found = self.records.find(needle, at)
 
 
@@ -140,15 +143,3 @@ def _uncompressed(records: bytes, codec: int) -> bytes:
         return records
     decode = (gzip_decode, snappy_decode, lz4_decode, zstd_decode)[codec - 1]
     return bytes(decode(records))
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A zigzag number, and the position behind it."""
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (number >> 1) ^ -(number & 1), at
-        shift += 7

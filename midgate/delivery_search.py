@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midgate.batch_search import hints
-from midgate.reading import fetched
+from midgate.reading import fetched, records_between
 from streams.instants import format_instant
 from streams.record_format import encode_header
 
@@ -130,11 +130,9 @@ class CopySearch:
         """As `_read`, of every record in between; a copy of an aborted transaction is none."""
         needle = encode_header(ID_HEADER, raw.copy_id)
         async for hint in hints(self._consumer, place, start, end, needle):
-            self._consumer.seek(place, hint)
-            while await self._consumer.position(place) <= hint:
-                for record in await self._some(place, max_records=1):
-                    if _copy_id(record) == raw.copy_id:
-                        return int(record.offset)
+            for record in await records_between(self._consumer, place, hint, hint + 1):
+                if _copy_id(record) == raw.copy_id:
+                    return int(record.offset)
         return -1
 
     async def _leap(self, place: TopicPartition, start: int, end: int, raw: RawPlace) -> int:
@@ -171,8 +169,8 @@ class CopySearch:
                 return -1, own
         return -1, None
 
-    async def _some(self, place: TopicPartition, max_records: int = FETCH_MAX) -> list[Any]:
-        batches = await fetched(self._consumer, place, max_records=max_records)
+    async def _some(self, place: TopicPartition) -> list[Any]:
+        batches = await fetched(self._consumer, place, max_records=FETCH_MAX)
         return list(batches.get(place, []))
 
     async def _absent(self, place: TopicPartition, raw: RawPlace) -> dict[str, str]:

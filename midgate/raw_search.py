@@ -175,7 +175,8 @@ class _Reader:
         self._consumer.assign([place])
         self._consumer.seek(place, offset)
         deadline = time.monotonic() + self._effective.kafka.request_timeout_ms / 1000
-        while time.monotonic() < deadline:
+        # Behind it nothing more is waited for: it may be of an aborted transaction, at the end.
+        while await self._consumer.position(place) <= offset and time.monotonic() < deadline:
             batches = await fetched(self._consumer, place, max_records=1)
             for record in batches.get(place, []):
                 if record.offset == offset and self._term.matches(record):

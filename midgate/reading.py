@@ -105,8 +105,9 @@ async def records_between(
     """Committed records of one partition with start ≤ offset < end, as far as they are left."""
     consumer.seek(partition, start)
     found: list[Any] = []
-    while await consumer.position(partition) < end:
-        batches = await fetched(consumer, partition, max_records=FETCH_MAX)
+    while (position := await consumer.position(partition)) < end:
+        most = min(FETCH_MAX, end - position)
+        batches = await fetched(consumer, partition, max_records=most)
         found += [record for record in batches.get(partition, []) if record.offset < end]
     return found
 

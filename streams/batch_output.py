@@ -141,7 +141,7 @@ class Batch:
         size = len(value) + len(sized_key) + self.copy_bytes
         if label:
             before_id = self.labelled
-            behind_id = b"".join((behind_id, _LABEL_NAME, varint(len(label)), label))
+            behind_id = b"".join((behind_id, _LABEL_NAME, sized(label)))
             size += len(behind_id) - len(self.authz)
         if not self.takes(len(routes) * size + more_bytes):
             return False
